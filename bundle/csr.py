@@ -1,0 +1,62 @@
+"""Who interacted with what: a binary users × items matrix by rows."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Csr:
+    """Column numbers by row, sorted and without repeats inside a row.
+
+    Attributes:
+        indptr: [n_rows + 1] int64; row r is indices[indptr[r]:indptr[r + 1]].
+        indices: [nnz] int32 column numbers, each below n_cols.
+        n_cols: number of columns.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    n_cols: int
+
+    @classmethod
+    def from_pairs(
+        cls, rows: NDArray[np.integer], cols: NDArray[np.integer], n_rows: int, n_cols: int
+    ) -> Self:
+        """From row and column numbers [nnz] in any order; repeated pairs count once."""
+        keys = np.unique(rows.astype(np.int64) * n_cols + cols)
+        indptr = np.zeros(n_rows + 1, np.int64)
+        np.cumsum(np.bincount(keys // max(n_cols, 1), minlength=n_rows), out=indptr[1:])
+        return cls(indptr, (keys % max(n_cols, 1)).astype(np.int32), n_cols)
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.indptr) - 1
+
+    @property
+    def nnz(self) -> int:
+        return len(self.indices)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Entries of each row [n_rows]."""
+        return np.diff(self.indptr)
+
+    def row(self, r: int) -> NDArray[np.int32]:
+        """Column numbers of row r, sorted."""
+        return self.indices[self.indptr[r] : self.indptr[r + 1]]
+
+    def pairs(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Row and column number of each entry, [nnz] each, in row order."""
+        return np.repeat(np.arange(self.n_rows, dtype=np.int32), self.lengths), self.indices
+
+    def column_counts(self) -> NDArray[np.int64]:
+        """Entries of each column [n_cols]."""
+        return np.bincount(self.indices, minlength=self.n_cols)
+
+    def transpose(self) -> "Csr":
+        """The columns × rows matrix."""
+        rows, cols = self.pairs()
+        return Csr.from_pairs(cols, rows, self.n_cols, self.n_rows)
