@@ -1,0 +1,150 @@
+"""The files of a bundle: written once, checked at every load, never changed.
+
+| file | content |
+|---|---|
+| manifest.json | what there is, with checksums (`bundle.manifest`) |
+| user_vectors.npy, item_vectors.npy | [U, D] and [I, D] float32, memory-mapped |
+| users.arrow, items.arrow | ids in row order (`user_id`, `item_id`), item metadata |
+| seen_indptr.npy, seen_indices.npy | the train interactions, a `Csr` |
+| popularity.npy | [I] int64, train interactions of each item |
+| items.faiss | the index |
+| user_encoder.onnx, item_encoder.onnx | fold-in of users, vectors for new items |
+| encoder_sample.npz | inputs and outputs of the encoders, to check them where they are loaded |
+| config.json, report.json | the resolved configuration, the evaluation on valid |
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bundle.csr import Csr
+from bundle.ids import IdMap
+from bundle.index import build_index, save_index
+from bundle.manifest import MANIFEST, IndexInfo, Manifest, Part, describe
+
+
+@dataclass(frozen=True)
+class EncoderSample:
+    """Inputs of the two encoders and what torch made of them.
+
+    Attributes:
+        features: by modality [S, F_m].
+        present: [S, M].
+        item_vectors: [S, D], the item encoder's output.
+        history: [S, H, D] item vectors.
+        mask: [S, H].
+        weights: [S, H].
+        user_vectors: [S, D], the user encoder's output.
+    """
+
+    features: Mapping[str, NDArray[np.float32]]
+    present: NDArray[np.bool_]
+    item_vectors: NDArray[np.float32]
+    history: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    weights: NDArray[np.float32]
+    user_vectors: NDArray[np.float32]
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to one `.npz`."""
+        arrays: dict[str, Any] = {f"features.{name}": x for name, x in self.features.items()}
+        arrays |= {name: x for name, x in vars(self).items() if name != "features"}
+        np.savez(path, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "EncoderSample":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            features = {n[9:]: arrays[n] for n in arrays if n.startswith("features.")}
+            rest = {n: arrays[n] for n in arrays if not n.startswith("features.")}
+        return cls(features=features, **rest)
+
+
+@dataclass(frozen=True)
+class BundleContents:
+    """What a trainer hands over to be written.
+
+    Attributes:
+        users, items: the caller's ids.
+        user_vectors, item_vectors: [U, D] and [I, D] float32; a zero row has no taste of its own.
+        parts: what the columns mean.
+        modalities: name → F_m, the inputs of the item encoder.
+        seen: users × items, train interactions.
+        item_table: metadata in item_idx order, `item_id` first.
+        user_encoder, item_encoder: ONNX files' bytes.
+        encoder_sample: what the encoders must reproduce.
+        config, report: JSON objects.
+        data_fingerprint, parent_version: see `Manifest`.
+    """
+
+    users: IdMap
+    items: IdMap
+    user_vectors: NDArray[np.float32]
+    item_vectors: NDArray[np.float32]
+    parts: list[Part]
+    modalities: dict[str, int]
+    seen: Csr
+    item_table: pa.Table
+    user_encoder: bytes
+    item_encoder: bytes
+    encoder_sample: EncoderSample
+    config: dict[str, Any]
+    report: dict[str, Any]
+    data_fingerprint: str
+    parent_version: str | None = None
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+
+
+def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
+    """Write all files into an empty directory, the manifest last.
+
+    Returns:
+        The manifest, of which `version()` is the name that the directory should get.
+    """
+    c = contents
+    np.save(directory / "user_vectors.npy", c.user_vectors)
+    np.save(directory / "item_vectors.npy", c.item_vectors)
+    np.save(directory / "seen_indptr.npy", c.seen.indptr)
+    np.save(directory / "seen_indices.npy", c.seen.indices)
+    np.save(directory / "popularity.npy", c.seen.column_counts())
+    _write_table(
+        pa.table({"user_id": pa.array(c.users.ids, pa.string())}), directory / "users.arrow"
+    )
+    _write_table(c.item_table, directory / "items.arrow")
+    (directory / "user_encoder.onnx").write_bytes(c.user_encoder)
+    (directory / "item_encoder.onnx").write_bytes(c.item_encoder)
+    c.encoder_sample.save(directory / "encoder_sample.npz")
+    (directory / "config.json").write_text(json.dumps(c.config, indent=1))
+    (directory / "report.json").write_text(json.dumps(c.report, indent=1))
+    with_taste = c.user_vectors[np.abs(c.user_vectors).sum(1) > 0]
+    index, index_info = build_index(c.item_vectors, with_taste[:200])
+    save_index(index, directory / "items.faiss")
+    return _write_manifest(directory, contents, index_info)
+
+
+def _write_manifest(directory: Path, c: BundleContents, index_info: IndexInfo) -> Manifest:
+    manifest = Manifest(
+        created_at=datetime.now(UTC).replace(microsecond=0),
+        parent_version=c.parent_version,
+        data_fingerprint=c.data_fingerprint,
+        n_users=len(c.users),
+        n_items=len(c.items),
+        dim=c.item_vectors.shape[1],
+        parts=c.parts,
+        modalities=c.modalities,
+        index=index_info,
+        files={path.name: describe(path) for path in sorted(directory.iterdir())},
+    )
+    (directory / MANIFEST).write_bytes(manifest.to_bytes())
+    return manifest

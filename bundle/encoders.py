@@ -1,0 +1,82 @@
+"""The two ONNX encoders of a bundle, run by ONNX Runtime.
+
+They make vectors for what was not there at training time: `ItemEncoder` from an item's features,
+`UserEncoder` from the vectors of a user's items.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from bundle.errors import BundleError, InputError
+
+Float = NDArray[np.float32]
+
+
+def _session(path: Path, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    available = ort.get_available_providers()
+    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
+    # ONNX Runtime's exceptions have no common base; whatever it says, the file is unusable.
+    try:
+        return ort.InferenceSession(path, options, providers=providers)
+    except Exception as error:
+        raise BundleError(f"{path}: ONNX Runtime cannot load it ({error})") from error
+
+
+def _check_inputs(session: ort.InferenceSession, expected: list[str], path: Path) -> None:
+    found = [node.name for node in session.get_inputs()]
+    if found != expected:
+        raise BundleError(f"{path}: has inputs {found}, expected {expected}")
+
+
+class ItemEncoder:
+    """Raw features → item vectors comparable with the stored ones.
+
+    Args:
+        path: `item_encoder.onnx`; one input for each modality and `present`.
+        modalities: name → F_m in the order of the columns of `present`.
+        threads: threads of ONNX Runtime.
+    """
+
+    def __init__(self, path: Path, modalities: Mapping[str, int], threads: int = 1) -> None:
+        self.modalities = dict(modalities)
+        self._session = _session(path, threads)
+        _check_inputs(self._session, [*self.modalities, "present"], path)
+
+    def encode(self, features: Mapping[str, Float], present: NDArray[np.bool_]) -> Float:
+        """Item vectors [B, D] from features [B, F_m] of each modality and present [B, M].
+
+        Raises:
+            InputError: a modality is missing, has the wrong width or is not finite.
+        """
+        feed: dict[str, NDArray[np.generic]] = {"present": present.astype(np.float32)}
+        for name, width in self.modalities.items():
+            array = features.get(name)
+            if array is None:
+                raise InputError(f"{name}: features are missing (mark absent ones in `present`)")
+            if array.shape != (len(present), width):
+                raise InputError(f"{name}: shape {array.shape}, expected {(len(present), width)}")
+            if not np.isfinite(array).all():
+                raise InputError(f"{name}: features are not finite")
+            feed[name] = array
+        return np.asarray(self._session.run(["item_vectors"], feed)[0], np.float32)
+
+
+class UserEncoder:
+    """The vectors of a user's items → a user vector (fold-in)."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        self._session = _session(path, threads)
+        _check_inputs(self._session, ["item_vectors", "mask", "weights"], path)
+
+    def encode(self, item_vectors: Float, mask: NDArray[np.bool_], weights: Float) -> Float:
+        """User vectors [B, D] from histories [B, H, D], mask [B, H] and weights [B, H]."""
+        feed = {"item_vectors": item_vectors, "mask": mask.astype(np.float32), "weights": weights}
+        return np.asarray(self._session.run(["user_vectors"], feed)[0], np.float32)

@@ -1,0 +1,168 @@
+"""Opening a bundle: everything that could be wrong with it is checked first."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from bundle.contents import EncoderSample
+from bundle.csr import Csr
+from bundle.encoders import ItemEncoder, UserEncoder
+from bundle.errors import BundleError, InputError
+from bundle.ids import IdMap
+from bundle.index import load_index
+from bundle.manifest import MANIFEST, Manifest, describe
+
+ENCODER_TOLERANCE = 1e-3
+"""Largest difference between an encoder's stored and recomputed sample outputs: graph rewrites
+of another ONNX Runtime version or a GPU change float32 sums, a wrong file changes much more."""
+
+
+def verify_files(directory: Path, manifest: Manifest) -> None:
+    """Compare every file with the manifest.
+
+    Raises:
+        BundleError: a file is missing, has another size or another checksum.
+    """
+    for name, expected in manifest.files.items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleError(f"{path}: is missing")
+        found = describe(path)
+        if found.size != expected.size:
+            raise BundleError(f"{path}: has {found.size} bytes, the manifest says {expected.size}")
+        if found.sha256 != expected.sha256:
+            raise BundleError(f"{path}: its checksum is not the manifest's; the file was altered")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, ready to be served. Vectors and metadata are memory-mapped.
+
+    Attributes as in `bundle.contents.BundleContents`; index is a FAISS index over item_vectors,
+    popularity is [I] int64.
+    """
+
+    version: str
+    manifest: Manifest
+    users: IdMap
+    items: IdMap
+    user_vectors: NDArray[np.float32]
+    item_vectors: NDArray[np.float32]
+    seen: Csr
+    popularity: NDArray[np.int64]
+    item_table: pa.Table
+    index: Any
+    item_encoder: ItemEncoder
+    user_encoder: UserEncoder
+    config: dict[str, Any]
+    report: dict[str, Any]
+
+    @classmethod
+    def load(cls, directory: Path, threads: int = 1) -> "Bundle":
+        """Open a bundle after checking everything that could be wrong with it.
+
+        Checked are the manifest, each checksum, shapes, finiteness, the index's size, and the
+        encoders' outputs on the stored sample.
+
+        Raises:
+            BundleError: something does not fit; the message names the file.
+        """
+        manifest = Manifest.read(directory)
+        verify_files(directory, manifest)
+        users = _read_ids(directory / "users.arrow", "user_id", manifest.n_users)
+        item_table = _map_table(directory / "items.arrow")
+        items = _read_ids(directory / "items.arrow", "item_id", manifest.n_items)
+        indptr = _map_array(directory / "seen_indptr.npy", (len(users) + 1,), np.int64)
+        seen_path = directory / "seen_indices.npy"
+        seen = Csr(indptr, _map_array(seen_path, (int(indptr[-1]),), np.int32), len(items))
+        bundle = cls(
+            version=manifest.version(),
+            manifest=manifest,
+            users=users,
+            items=items,
+            user_vectors=_map_vectors(directory / "user_vectors.npy", len(users), manifest.dim),
+            item_vectors=_map_vectors(directory / "item_vectors.npy", len(items), manifest.dim),
+            seen=seen,
+            popularity=_map_array(directory / "popularity.npy", (len(items),), np.int64),
+            item_table=item_table,
+            index=load_index(directory / "items.faiss", manifest.index, len(items), manifest.dim),
+            item_encoder=ItemEncoder(directory / "item_encoder.onnx", manifest.modalities, threads),
+            user_encoder=UserEncoder(directory / "user_encoder.onnx", threads),
+            config=json.loads((directory / "config.json").read_bytes()),
+            report=json.loads((directory / "report.json").read_bytes()),
+        )
+        _check_parts(directory, manifest)
+        _check_encoders(directory, bundle)
+        return bundle
+
+
+def _map_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read ({error})") from error
+    if array.shape != shape or array.dtype != dtype:
+        raise BundleError(
+            f"{path}: is {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}"
+        )
+    return np.asarray(array)
+
+
+def _map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
+    vectors = _map_array(path, (rows, dim), np.float32)
+    for start in range(0, rows, 65_536):
+        finite = np.isfinite(vectors[start : start + 65_536]).all(1)
+        if not finite.all():
+            raise BundleError(f"{path}: row {start + int(np.argmin(finite))} is not finite")
+    return vectors
+
+
+def _map_table(path: Path) -> pa.Table:
+    try:
+        return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BundleError(f"{path}: cannot be read ({error})") from error
+
+
+def _read_ids(path: Path, column: str, rows: int) -> IdMap:
+    table = _map_table(path)
+    if column not in table.column_names or table.num_rows != rows:
+        raise BundleError(f"{path}: expected {rows} rows with a column {column!r}")
+    try:
+        return IdMap(table[column].to_pylist(), column)
+    except InputError as error:
+        raise BundleError(f"{path}: {error}") from error
+
+
+def _check_parts(directory: Path, manifest: Manifest) -> None:
+    stops = [0, *(part.stop for part in manifest.parts)]
+    starts = [*(part.start for part in manifest.parts), manifest.dim]
+    if stops != starts:
+        raise BundleError(f"{directory / MANIFEST}: parts do not cover columns 0…{manifest.dim}")
+
+
+def _check_encoders(directory: Path, bundle: Bundle) -> None:
+    sample = EncoderSample.load(directory / "encoder_sample.npz")
+    outputs = {
+        "item_encoder.onnx": (
+            bundle.item_encoder.encode(sample.features, sample.present),
+            sample.item_vectors,
+        ),
+        "user_encoder.onnx": (
+            bundle.user_encoder.encode(sample.history, sample.mask, sample.weights),
+            sample.user_vectors,
+        ),
+    }
+    for name, (found, expected) in outputs.items():
+        if found.shape != expected.shape or found.shape[1] != bundle.manifest.dim:
+            raise BundleError(f"{directory / name}: makes {found.shape}, not {expected.shape}")
+        difference = float(np.abs(found - expected).max(initial=0.0))
+        if not difference <= ENCODER_TOLERANCE:
+            raise BundleError(
+                f"{directory / name}: differs from the stored sample by {difference:.2g}"
+            )

@@ -1,0 +1,107 @@
+"""What travels together: the manifest of a bundle."""
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bundle.errors import BundleError
+
+MANIFEST = "manifest.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileEntry(_Strict):
+    """Size in bytes and sha256 (hex) of one file."""
+
+    size: int
+    sha256: str
+
+
+class Part(_Strict):
+    """A block of columns, start ≤ d < stop, that holds one line or modality.
+
+    A score is the sum over the parts of the blocks' inner products.
+    """
+
+    name: str
+    start: int
+    stop: int
+
+
+class IndexInfo(_Strict):
+    """How the FAISS index was built and how well it finds what exact search finds."""
+
+    kind: Literal["flat", "ivf"]
+    nprobe: int = Field(description="inverted lists visited for a query; 0 for a flat index")
+    recall: float = Field(description="recall@20 against exact search on a sample of users")
+
+
+class Manifest(_Strict):
+    """Everything that must fit together, with checksums.
+
+    Attributes:
+        created_at: UTC time at which the bundle was made.
+        parent_version: the version that was live when this one was made.
+        data_fingerprint: sha256 of the data set that it was trained on.
+        n_users, n_items, dim: U, I and D of the stored vectors.
+        parts: what the columns of the vectors mean, in order, without gaps.
+        modalities: inputs of the item encoder in their order, name → F_m.
+        files: every other file of the bundle.
+    """
+
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    parent_version: str | None = None
+    data_fingerprint: str
+    n_users: int
+    n_items: int
+    dim: int
+    dtype: Literal["float32"] = "float32"
+    parts: list[Part]
+    modalities: dict[str, int]
+    index: IndexInfo
+    files: dict[str, FileEntry]
+
+    def to_bytes(self) -> bytes:
+        """The bytes of `manifest.json`."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def version(self) -> str:
+        """`<UTC time>-<first 8 hex of the manifest's sha256>`."""
+        stamp = self.created_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        return f"{stamp}-{hashlib.sha256(self.to_bytes()).hexdigest()[:8]}"
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest":
+        """Read `manifest.json`.
+
+        Raises:
+            BundleError: it is absent, not valid, or was altered since it was written.
+        """
+        path = directory / MANIFEST
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            manifest = cls.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise BundleError(f"{path}: {where}: {first['msg']}") from error
+        if manifest.to_bytes() != raw:
+            raise BundleError(f"{path}: was altered since it was written")
+        return manifest
+
+
+def describe(path: Path) -> FileEntry:
+    """Size and checksum of a file as it lies on disk."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())

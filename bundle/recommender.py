@@ -1,0 +1,105 @@
+"""From vectors to the top K: the one code path of the service and of the evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.loading import Bundle
+
+NO_ITEMS = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Results of one query, best first; fewer than K if there are no more items.
+
+    Attributes:
+        item_idx: [≤K] int32.
+        scores: [≤K] float32, descending; equal scores are ordered by item_idx.
+    """
+
+    item_idx: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+
+class Recommender:
+    """Answers queries against one bundle. Safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        # Stable sort: items of equal popularity keep the order of their rows.
+        self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
+        self._item_lengths = np.linalg.norm(bundle.item_vectors, axis=1)
+
+    def search(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        excluded: Sequence[NDArray[np.int32]],
+    ) -> list[TopK]:
+        """Items with the largest inner products.
+
+        Args:
+            vectors: [B, D] queries.
+            k: results for each query.
+            excluded: for each query the item_idx that must not come back.
+        """
+        n_items = len(self.bundle.items)
+        # What is excluded may sit on top: ask for so many more, and K are left in any case.
+        wanted = min(n_items, k + max(len(items) for items in excluded))
+        scores, found = self.bundle.index.search(vectors, wanted)
+        return [
+            _best(found[b].astype(np.int32), scores[b], k, excluded[b]) for b in range(len(vectors))
+        ]
+
+    def popular(self, k: int, excluded: NDArray[np.int32] = NO_ITEMS) -> TopK:
+        """The most popular items; the score is the number of train interactions."""
+        candidates = self._by_popularity[: k + len(excluded)]
+        scores = self.bundle.popularity[candidates].astype(np.float32)
+        return _best(candidates, scores, k, excluded)
+
+    def recommend(
+        self, user_idx: NDArray[np.int32], k: int, excluded: Sequence[NDArray[np.int32]]
+    ) -> list[TopK]:
+        """Top K of known users [B]; who has no interactions gets the popular items."""
+        vectors = np.asarray(self.bundle.user_vectors[user_idx])
+        results = self.search(vectors, k, excluded)
+        for b, vector in enumerate(vectors):
+            if not vector.any():
+                results[b] = self.popular(k, excluded[b])
+        return results
+
+    def similar(self, item_idx: int, k: int) -> TopK:
+        """Items whose vectors have the largest cosine with one item's, without itself.
+
+        An item without a vector (no interactions, no features) resembles nothing: no results.
+        The search is exact: cosine is not what the index was built for.
+        """
+        query = np.asarray(self.bundle.item_vectors[item_idx])
+        length = self._item_lengths[item_idx]
+        if length == 0.0:
+            return TopK(NO_ITEMS, np.empty(0, np.float32))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cosines = self.bundle.item_vectors @ (query / length) / self._item_lengths
+        # 0/0: items without a vector go last, behind every cosine.
+        cosines = np.where(self._item_lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
+        wanted = min(k + 1, len(cosines))
+        nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
+        nearest = nearest[cosines[nearest] >= -1.5]
+        return _best(nearest, cosines[nearest], k, np.array([item_idx], np.int32))
+
+
+def _best(
+    item_idx: NDArray[np.int32],
+    scores: NDArray[np.float32],
+    k: int,
+    excluded: NDArray[np.int32],
+) -> TopK:
+    keep = item_idx >= 0  # FAISS fills up with -1 when its lists hold fewer items
+    if len(excluded):
+        keep &= ~np.isin(item_idx, excluded)
+    item_idx, scores = item_idx[keep], scores[keep]
+    order = np.lexsort((item_idx, -scores))[:k]
+    return TopK(item_idx[order], scores[order])
