@@ -4,7 +4,10 @@
 `read_tables`; from here on nothing knows about files any more.
 """
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -74,3 +77,71 @@ class Dataset:
     item_table: pa.Table
     fingerprint: str
     notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | Path, min_weight: float | None = None) -> "Dataset":
+        """Read a folder in the MMRec layout (see `read_mmrec`) or of tables (see `read_tables`).
+
+        Args:
+            path: the folder.
+            min_weight: drop interactions of a lower weight or rating. Items that have no other
+                stay, because the catalogue has them; users that have no other do not.
+
+        Raises:
+            InputError: something is wrong with the data; one sentence with file, place, column.
+        """
+        from training.read_folder import read_folder  # which makes a Dataset, so it needs this file
+
+        return read_folder(Path(path), min_weight)
+
+    def summary(self) -> str:
+        """A few lines for people: sizes, modalities and what was tidied up."""
+        log = self.interactions
+        sizes = f"{len(self.users):,} users × {len(self.items):,} items"
+        lines = [f"{sizes} × {len(log.user_idx):,} interactions"]
+        if log.label is not None:
+            train, valid, test = np.bincount(log.label, minlength=3).tolist()
+            lines[0] += f" (train {train:,} / valid {valid:,} / test {test:,})"
+        columns = {"timestamps": log.timestamp, "weights": log.weight}
+        given = [name for name, values in columns.items() if values is not None]
+        lines.append(f"with {' and '.join(given)}" if given else "without timestamps and weights")
+        for name, modality in self.modalities.items():
+            width = modality.features.shape[1]
+            parts = [f"{width:,} features" if width else "no features"]
+            parts.append(f"{modality.present.sum():,} of {len(self.items):,} items have it")
+            if modality.neighbour_idx is not None:
+                parts.append(f"graph of {modality.neighbour_idx.shape[1]} neighbours")
+            lines.append(f"{name}: {', '.join(parts)}")
+        return "\n".join(lines + [f"note: {note}" for note in self.notes])
+
+
+def fingerprint(
+    users: IdMap, items: IdMap, interactions: Interactions, modalities: Mapping[str, Modality]
+) -> str:
+    """sha256 hex of what training depends on; equal for equal content, whatever the files were."""
+    digest = hashlib.sha256()
+
+    def add(name: str, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> None:
+        if values is None:
+            digest.update(f"{name} none;".encode())
+            return
+        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {little.shape};".encode())
+        digest.update(little.data)
+
+    for ids in (users, items):
+        texts = [external.encode() for external in ids.ids]
+        add("ids", np.fromiter(map(len, texts), np.int64, len(texts)))
+        digest.update(b"".join(texts))
+    add("user_idx", interactions.user_idx)
+    add("item_idx", interactions.item_idx)
+    add("timestamp", interactions.timestamp)
+    add("weight", interactions.weight)
+    add("label", interactions.label)
+    for name, modality in sorted(modalities.items()):
+        digest.update(f"modality {len(name.encode())} {name};".encode())
+        add("features", modality.features)
+        add("present", modality.present)
+        add("neighbour_idx", modality.neighbour_idx)
+        add("neighbour_cos", modality.neighbour_cos)
+    return digest.hexdigest()
