@@ -1,0 +1,146 @@
+"""Wrong interactions are refused in one sentence that says where to look."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from data_refusals import Write, columns, refusal, rows, text
+
+LOGS = {
+    "not_utf8": (
+        text("interactions.csv", b"user_id,item_id\na,b\n\xff,b\n"),
+        "interactions.csv, line 3: not UTF-8 text",
+    ),
+    "not_utf8_header": (
+        text("interactions.csv", "user_id,item_id\na,b\n".encode("utf-16")),
+        "interactions.csv, line 1: not UTF-8 text",
+    ),
+    "not_utf8_json": (
+        text("interactions.jsonl", b'{"user_id":"a","item_id":"b"}\n{"user_id":"\xff"}\n'),
+        "interactions.jsonl, line 2: not UTF-8 text",
+    ),
+    "empty_csv": (text("interactions.csv", ""), "interactions.csv: the file is empty"),
+    "empty_jsonl": (text("interactions.jsonl", "\n"), "interactions.jsonl: the file is empty"),
+    "empty_parquet": (
+        text("interactions.parquet", ""),
+        "interactions.parquet: not a readable Parquet file",
+    ),
+    "header_only": (
+        text("interactions.csv", "user_id,item_id\n"),
+        "interactions.csv: there are no rows",
+    ),
+    "no_rows_parquet": (
+        columns(
+            "interactions.parquet", user_id=pa.array([], "string"), item_id=pa.array([], "string")
+        ),
+        "interactions.parquet: there are no rows",
+    ),
+    "missing_column": (
+        text("interactions.csv", "user_id,item\na,b\n"),
+        "interactions.csv, column 'item_id': is missing (there are: user_id, item)",
+    ),
+    "missing_column_json": (
+        text("interactions.jsonl", '{"item_id": "b"}'),
+        "interactions.jsonl, column 'user_id': is missing (there are: item_id)",
+    ),
+    "twice_column": (
+        text("interactions.csv", "user_id,item_id,user_id\na,b,c\n"),
+        "interactions.csv, column 'user_id': occurs twice in the header",
+    ),
+    "empty_id": (
+        text("interactions.csv", 'user_id,item_id\n"a\nb",x\n\n,x\n'),
+        "interactions.csv, line 5, column 'user_id': the id is empty",
+    ),
+    "absent_id": (
+        text("interactions.jsonl", '{"user_id":"a","item_id":"b"}\n\n{"user_id":"a"}\n'),
+        "interactions.jsonl, line 3, column 'item_id': the id is empty",
+    ),
+    "null_id": (
+        rows("interactions.parquet", {"user_id": "a", "item_id": "b"}, {"user_id": "a"}),
+        "interactions.parquet, row 1 (from 0), column 'item_id': the id is empty",
+    ),
+    "fractional_id": (
+        rows("interactions.parquet", {"user_id": 1.5, "item_id": "b"}),
+        "interactions.parquet, column 'user_id': ids must be text or integers, not double",
+    ),
+    "mixed_ids": (
+        text("interactions.jsonl", '{"user_id":1,"item_id":"b"}\n{"user_id":"a","item_id":"b"}\n'),
+        "interactions.jsonl, line 2, column 'user_id': text where a number is expected",
+    ),
+    "ragged": (
+        text("interactions.csv", "user_id,item_id\na,b\n\na\n"),
+        "interactions.csv, line 4: 1 fields where the header has 2",
+    ),
+    "bad_json": (
+        text("interactions.jsonl", '{"user_id":"a","item_id":"b"}\n{"user_id":\n'),
+        "interactions.jsonl, line 2: not valid JSON",
+    ),
+    "json_array": (
+        text("interactions.jsonl", "[1]\n"),
+        "interactions.jsonl, line 1: not a JSON object",
+    ),
+    "word_for_time": (
+        text("interactions.csv", "x,user_id,timestamp,item_id\n1,a,2,b\n\n1,a,now,b\n"),
+        "interactions.csv, line 4, column 'timestamp': 'now' is not a number",
+    ),
+    "word_for_time_json": (
+        rows("interactions.jsonl", {"user_id": "a", "item_id": "b", "timestamp": "now"}),
+        "interactions.jsonl, line 1, column 'timestamp': 'now' is not a number",
+    ),
+    "negative_time": (
+        text("interactions.csv", "user_id,item_id,timestamp\na,b,1\na,b,-1\n"),
+        "interactions.csv, line 3, column 'timestamp': -1 is below 0",
+    ),
+    "infinite_time": (
+        rows("interactions.parquet", {"user_id": "a", "item_id": "b", "timestamp": float("inf")}),
+        "interactions.parquet, row 0 (from 0), column 'timestamp': inf is not finite",
+    ),
+    "missing_time": (
+        text("interactions.csv", "user_id,item_id,timestamp\na,b,1\na,b,\n"),
+        "interactions.csv, line 3, column 'timestamp': the number is missing",
+    ),
+    "nan_weight": (
+        text("interactions.csv", "user_id,item_id,weight\na,b,1\na,b,nan\n"),
+        "interactions.csv, line 3, column 'weight': nan is not finite",
+    ),
+    "unknown_split": (
+        text("interactions.csv", "user_id,item_id,split\na,b,train\na,b,dev\n"),
+        "interactions.csv, line 3, column 'split': "
+        "'dev' is no label (train, valid, test or 0, 1, 2)",
+    ),
+    "missing_split": (
+        text("interactions.csv", "user_id,item_id,split\na,b,\n"),
+        "interactions.csv, line 2, column 'split': "
+        "the label is missing (train, valid, test or 0, 1, 2)",
+    ),
+    "unknown_x_label": (
+        text("tiny.inter", "userID\titemID\tx_label\n0\t0\t0\n0\t1\t3\n"),
+        "tiny.inter, line 3, column 'x_label': '3' is no label (train, valid, test or 0, 1, 2)",
+    ),
+    "no_train": (
+        text("tiny.inter", "userID\titemID\tx_label\n0\t0\t2\n"),
+        "tiny.inter, column 'x_label': no interaction is labelled train (0)",
+    ),
+    "commas_in_inter": (
+        text("tiny.inter", "userID,itemID\n0,0\n"),
+        "tiny.inter, column 'userID': is missing (there are: userID,itemID)",
+    ),
+    "two_item_columns": (
+        text("tiny.inter", "userID\titemID\titem_id:token\n0\t0\t0\n"),
+        "tiny.inter, column 'item_id:token': the column 'itemID' has the item already",
+    ),
+    "damaged_parquet": (
+        text("interactions.parquet", b"PAR1" + bytes(40)),
+        "interactions.parquet: not a readable Parquet file",
+    ),
+    "is_a_folder": (
+        lambda folder: (folder / "interactions.csv").mkdir(),
+        "interactions.csv: cannot be read (Is a directory)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("write", "message"), LOGS.values(), ids=LOGS)
+def test_bad_interactions(tmp_path: Path, write: Write, message: str) -> None:
+    write(tmp_path)
+    assert refusal(tmp_path) == message
