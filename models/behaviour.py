@@ -1,0 +1,57 @@
+"""The behaviour line: vectors of users and items from interactions alone.
+
+A backbone is any module without arguments to `forward` that returns users [U, D] and items [I, D].
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.sparse import SparseMatrix
+
+
+def initial_embedding(n: int, dim: int, generator: torch.Generator) -> nn.Parameter:
+    """Xavier-uniform embedding [n, dim], drawn from the given generator."""
+    weight = torch.empty(n, dim)
+    nn.init.xavier_uniform_(weight, generator=generator)
+    return nn.Parameter(weight)
+
+
+class MatrixFactorisation(nn.Module):
+    """Free embeddings E⁰, not propagated (Rendle et al. 2009)."""
+
+    def __init__(self, n_users: int, n_items: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.users = initial_embedding(n_users, dim, generator)
+        self.items = initial_embedding(n_items, dim, generator)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users [U, D] and items [I, D]."""
+        return self.users, self.items
+
+
+class LightGCN(nn.Module):
+    """E^{l+1} = D^{-½} A D^{-½} E^l, E_B = mean over layers 0…L (He et al. 2020, eqs. 7 and 8).
+
+    Args:
+        graph: the interaction graph [U, I].
+        dim: D.
+        n_layers: L.
+        generator: for the initial embeddings.
+    """
+
+    def __init__(
+        self, graph: SparseMatrix, dim: int, n_layers: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.n_layers = n_layers
+        self.embeddings = MatrixFactorisation(*graph.shape, dim, generator)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users [U, D] and items [I, D]."""
+        users, items = self.embeddings()
+        user_sum, item_sum = users, items
+        for _ in range(self.n_layers):
+            users, items = self.graph.matmul(items), self.graph.matmul_transposed(users)
+            user_sum, item_sum = user_sum + users, item_sum + items
+        return user_sum / (self.n_layers + 1), item_sum / (self.n_layers + 1)

@@ -1,0 +1,59 @@
+"""Hyper-parameters of the model: what changes the vectors, and nothing else."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Layers = Annotated[int, Field(ge=0, le=8)]
+
+
+class ModelConfig(BaseModel):
+    """DRepMRec: L = L_rank(fused) + w·(L_rank(B) + L_rank(M)) + α·intra + β·inter + γ·SSS.
+
+    λ·L₂ is the optimiser's weight decay.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    dim: Count = 64
+    """Width of the behaviour line and of each modality; concatenated vectors are wider."""
+    backbone: Literal["lightgcn", "mf"] = "lightgcn"
+    """What makes the behaviour line's vectors."""
+    behaviour_layers: Layers = 2
+    """L of the behaviour line (lightgcn only)."""
+    item_layers: Layers = 2
+    """How often a modality's vectors are propagated over its item–item graph."""
+    user_layers: Layers = 0
+    """How often users' modal vectors are propagated over the user–user graph."""
+    neighbours: Count = 10
+    """k of the relation graphs that are computed; given ones keep theirs."""
+    free_embedding: bool = True
+    """Whether items have an embedding of their own in each modality, beside the gated features."""
+    fusion: Literal["concat", "sum"] = "concat"
+    """concat: each line and modality has its own columns; sum: all share the same ones."""
+    modal_weight: Weight = 1.0
+    """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
+
+    ranking: Literal["softmax", "bpr"] = "softmax"
+    """L_rank: sampled softmax, or BPR."""
+    temperature: Positive = 0.2
+    """Divides the cosines in L_rank and in SSS."""
+    negatives: Count = 1024
+    """Uniformly drawn items, shared by a batch."""
+    line_ranking: Weight = 0.0
+    """w: weight of each line's own L_rank beside that of the fused vectors."""
+    intra_alignment: Weight = 0.1
+    """α: pulls interacting pairs together inside each line (BMA)."""
+    modality_alignment: Weight = 0.0
+    """InfoNCE between the modalities of an item (BMA, the other half of intra-alignment)."""
+    inter_alignment: Weight = 0.0
+    """β: InfoNCE between the lines' vectors of the same user or item (BMA)."""
+    alignment_temperature: Positive = 0.2
+    """Divides the cosines of inter- and modality alignment."""
+    alignment_reach: Literal["both", "behaviour", "modal"] = "both"
+    """The line that the gradient of inter-alignment moves."""
+    sss: Weight = 0.3
+    """γ: supervises a modality's similarities by those of its raw features (SSS)."""

@@ -1,0 +1,109 @@
+"""What is exported as ONNX: vectors for items and users that were not there at training time.
+
+Both encoders are linear maps, part by part, fitted in closed form to the trained vectors: nothing
+to tune, the same result each time, and cheap enough for the request path.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def ridge(pairs: Iterable[tuple[Tensor, Tensor]], strength: float) -> Tensor:
+    """W that minimises Σ‖xW − y‖² + strength · mean(diag XᵀX) · ‖W‖².
+
+    Args:
+        pairs: blocks of rows ([n, P], [n, Q]); only the sums over them are kept. At least one.
+        strength: relative to the inputs' mean square, so that their scale does not matter.
+
+    Returns:
+        [P, Q].
+    """
+    gram, cross = torch.zeros(()), torch.zeros(())
+    for x, y in pairs:
+        gram, cross = gram + x.double().T @ x.double(), cross + x.double().T @ y.double()
+    scale = strength * gram.diagonal().mean().clamp_min(1e-12)
+    solution: Tensor = torch.linalg.solve(gram + scale * torch.eye(len(gram)), cross)
+    return solution.float()
+
+
+class ItemEncoder(nn.Module):
+    """z_i = Σ_m present_m · n(x_m) W_m + present · V, each part on its sphere.
+
+    Args:
+        widths: F_m of each modality, in order.
+        part_columns: (start, stop) of each part of the vectors.
+        part_lengths: length of each part.
+        part_modality: for each part the modality that it needs to be there, None for behaviour.
+        weight: [ΣF_m + M, D] the maps W_m and V below each other.
+    """
+
+    weight: Tensor
+
+    def __init__(
+        self,
+        widths: list[int],
+        part_columns: list[tuple[int, int]],
+        part_lengths: list[float],
+        part_modality: list[int | None],
+        weight: Tensor,
+    ) -> None:
+        super().__init__()
+        self.widths = widths
+        self.part_columns = part_columns
+        self.part_lengths = part_lengths
+        self.part_modality = part_modality
+        self.register_buffer("weight", weight)
+
+    @staticmethod
+    def inputs(features: list[Tensor], present: Tensor) -> Tensor:
+        """Unit features side by side, absent ones zero, and the mask: [B, ΣF_m + M]."""
+        masked = [F.normalize(x, dim=1) * present[:, m : m + 1] for m, x in enumerate(features)]
+        return torch.cat([*masked, present], 1)
+
+    def forward(self, *features_and_present: Tensor) -> Tensor:
+        """Features [B, F_m] of each modality, then present [B, M] → item vectors [B, D]."""
+        *features, present = features_and_present
+        mapped = self.inputs(features, present) @ self.weight
+        parts = []
+        for (start, stop), length, modality in zip(
+            self.part_columns, self.part_lengths, self.part_modality, strict=True
+        ):
+            part = length * F.normalize(mapped[:, start:stop], dim=1)
+            parts.append(part if modality is None else part * present[:, modality : modality + 1])
+        return torch.cat(parts, 1)
+
+
+class UserEncoder(nn.Module):
+    """z_u = the weighted mean of the history's vectors, mapped part by part, each on its sphere.
+
+    Args:
+        part_columns: (start, stop) of each part.
+        part_lengths: length of each part.
+        weights: for each part a map [stop − start, stop − start].
+    """
+
+    def __init__(
+        self,
+        part_columns: list[tuple[int, int]],
+        part_lengths: list[float],
+        weights: list[Tensor],
+    ) -> None:
+        super().__init__()
+        self.part_columns = part_columns
+        self.part_lengths = part_lengths
+        self.weights = nn.ParameterList(nn.Parameter(w, requires_grad=False) for w in weights)
+
+    def forward(self, item_vectors: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
+        """History [B, H, D], mask [B, H], weights [B, H] → user vectors [B, D]."""
+        share = (mask * weights).unsqueeze(2)
+        mean = (item_vectors * share).sum(1) / share.sum(1).clamp_min(1e-12)
+        parts = [
+            length * F.normalize(mean[:, start:stop] @ weight, dim=1)
+            for (start, stop), length, weight in zip(
+                self.part_columns, self.part_lengths, self.weights, strict=True
+            )
+        ]
+        return torch.cat(parts, 1)

@@ -1,0 +1,113 @@
+"""The modal line: vectors of users and items from what the items look, read or sound like."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.behaviour import initial_embedding
+from models.sparse import SparseMatrix
+
+
+def mean_of_layers(graph: SparseMatrix | None, x: Tensor, n_layers: int) -> Tensor:
+    """Mean of x, A x, … A^L x: [n, D] → [n, D]."""
+    if graph is None:
+        return x
+    total = x
+    for _ in range(n_layers):
+        x = graph.matmul(x)
+        total = total + x
+    return total / (n_layers + 1)
+
+
+class FilterGate(nn.Module):
+    """h = (W₁x + b₁) ⊙ σ(W₂x + b₂): what of the raw features matters for taste.
+
+    Args:
+        n_features: F_m.
+        dim: D.
+        generator: for the initial weights.
+    """
+
+    def __init__(self, n_features: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.value = nn.Linear(n_features, dim)
+        self.gate = nn.Linear(n_features, dim)
+        for linear in (self.value, self.gate):
+            nn.init.xavier_uniform_(linear.weight, generator=generator)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, F_m] → [B, D]."""
+        gated: Tensor = self.value(x) * torch.sigmoid(self.gate(x))
+        return gated
+
+
+class ModalEncoder(nn.Module):
+    """One modality's vectors of items and users.
+
+    Items: gated features and, where wanted, a free embedding for what the features do not say,
+    propagated over the item–item graph. Users: the mean of their items, propagated over the
+    user–user graph.
+
+    Args:
+        features: [I, F_m], unit or zero rows; F_m = 0 where only a graph is known.
+        present: [I] bool.
+        history: [U, I] rows that average a user's items.
+        item_graph: [I, I] relation graph of this modality.
+        user_graph: [U, U], None for no propagation among users.
+        dim: D.
+        item_layers, user_layers: how often vectors are propagated.
+        free_embedding: whether items have an embedding of their own in this line.
+        generator: for the initial weights.
+    """
+
+    features: Tensor
+    present: Tensor
+
+    def __init__(
+        self,
+        features: Tensor,
+        present: Tensor,
+        history: SparseMatrix,
+        item_graph: SparseMatrix,
+        user_graph: SparseMatrix | None,
+        dim: int,
+        item_layers: int,
+        user_layers: int,
+        free_embedding: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("features", features, persistent=False)
+        self.register_buffer("present", present.float().unsqueeze(1), persistent=False)
+        self.history = history
+        self.item_graph = item_graph
+        self.user_graph = user_graph
+        self.item_layers = item_layers
+        self.user_layers = user_layers
+        self.gate = FilterGate(features.shape[1], dim, generator) if features.shape[1] else None
+        self.embedding = (
+            initial_embedding(len(features), dim, generator)
+            if free_embedding or self.gate is None
+            else None
+        )
+
+    def own(self) -> Tensor:
+        """Items before propagation [I, D]; those without the modality have zeros."""
+        h = torch.zeros((), device=self.present.device)
+        if self.gate is not None:
+            h = h + self.gate(self.features)
+        if self.embedding is not None:
+            h = h + self.embedding
+        return h * self.present
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Users [U, D] and items [I, D]."""
+        items = mean_of_layers(self.item_graph, self.own(), self.item_layers)
+        users = mean_of_layers(self.user_graph, self.history.matmul(items), self.user_layers)
+        return users, items
+
+
+def unit(x: Tensor) -> Tensor:
+    """Rows on the unit sphere; zero rows stay zero."""
+    return F.normalize(x, dim=1)

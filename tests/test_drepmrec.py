@@ -1,0 +1,222 @@
+"""The model: equations against dense algebra, shapes, and where gradients may go."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from models.behaviour import LightGCN, MatrixFactorisation
+from models.config import ModelConfig
+from models.drepmrec import Batch, DRepMRec
+from models.graphs import history_mean, interaction_graph, nearest_neighbours, relation_graph
+from models.modal import FilterGate, ModalEncoder, mean_of_layers
+
+N_USERS, N_ITEMS, DIM = 9, 12, 4
+GRAPH_ONLY = "sound"
+
+
+def interactions() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    dense = torch.rand(N_USERS, N_ITEMS, generator=generator) < 0.3
+    dense[:, 0] |= ~dense.any(1)  # every user has an item
+    users, items = dense.nonzero(as_tuple=True)
+    return users, items
+
+
+def make_model(seed: int = 0, **options: object) -> DRepMRec:
+    config = ModelConfig.model_validate({"dim": DIM, "negatives": 5} | options)
+    generator = torch.Generator().manual_seed(seed)
+    users, items = interactions()
+    history = history_mean(users, items, N_USERS, N_ITEMS)
+    graph = interaction_graph(users, items, N_USERS, N_ITEMS)
+    encoders = {}
+    for name, width in (("image", 6), ("text", 3), (GRAPH_ONLY, 0)):
+        features = torch.randn(N_ITEMS, width or 5, generator=generator)
+        present = torch.ones(N_ITEMS, dtype=torch.bool)
+        present[{"image": 2, "text": 3, GRAPH_ONLY: 4}[name]] = False
+        features = F.normalize(features * present.unsqueeze(1), dim=1)
+        user_features = history.matmul(features)
+        encoders[name] = ModalEncoder(
+            features=features[:, :width],
+            present=present,
+            history=history,
+            item_graph=relation_graph(*nearest_neighbours(features, present, 3)),
+            user_graph=relation_graph(
+                *nearest_neighbours(user_features, torch.ones(N_USERS, dtype=torch.bool), 3)
+            ),
+            dim=DIM,
+            item_layers=config.item_layers,
+            user_layers=config.user_layers,
+            free_embedding=config.free_embedding,
+            generator=generator,
+        )
+    backbone = LightGCN(graph, DIM, config.behaviour_layers, generator)
+    return DRepMRec(backbone, encoders, config, generator)
+
+
+def make_batch() -> Batch:
+    users, items = interactions()
+    return Batch(users, items, torch.arange(5))
+
+
+def test_lightgcn_is_the_mean_of_the_powers_of_the_normalised_adjacency():
+    users, items = interactions()
+    graph = interaction_graph(users, items, N_USERS, N_ITEMS)
+    backbone = LightGCN(graph, DIM, 3, torch.Generator().manual_seed(0))
+    adjacency = torch.zeros(N_USERS + N_ITEMS, N_USERS + N_ITEMS)
+    adjacency[users, N_USERS + items] = 1
+    adjacency += adjacency.T.clone()
+    inverse_root = adjacency.sum(1).clamp_min(1).rsqrt()
+    normalised = inverse_root[:, None] * adjacency * inverse_root[None]
+    layer = torch.cat(backbone.embeddings())
+    layers = [layer]
+    for _ in range(3):
+        layers.append(normalised @ layers[-1])
+    torch.testing.assert_close(torch.cat(backbone()), torch.stack(layers).mean(0))
+
+
+def test_filter_gate_is_its_equation():
+    gate = FilterGate(5, DIM, torch.Generator().manual_seed(0))
+    x = torch.randn(7, 5)
+    value = x @ gate.value.weight.T + gate.value.bias
+    expected = value * torch.sigmoid(x @ gate.gate.weight.T + gate.gate.bias)
+    torch.testing.assert_close(gate(x), expected)
+
+
+def test_modal_encoder_is_dense_algebra():
+    encoder = make_model(item_layers=2, user_layers=1).encoders[0]
+    assert isinstance(encoder, ModalEncoder)
+    h = (encoder.gate(encoder.features) + encoder.embedding) * encoder.present
+    a, s = encoder.item_graph.to_dense(), encoder.user_graph.to_dense()
+    items = (h + a @ h + a @ a @ h) / 3
+    users = encoder.history.to_dense() @ items
+    found_users, found_items = encoder()
+    torch.testing.assert_close(found_items, items)
+    torch.testing.assert_close(found_users, (users + s @ users) / 2)
+
+
+def test_mean_of_layers_without_a_graph_changes_nothing():
+    x = torch.randn(4, 2)
+    assert mean_of_layers(None, x, 3) is x
+
+
+@pytest.mark.parametrize(("fusion", "width"), [("concat", 4 * DIM), ("sum", DIM)])
+def test_fused_vectors_are_on_the_unit_sphere_where_nothing_is_missing(fusion, width):
+    vectors = make_model(fusion=fusion)()
+    assert vectors.users.shape == (N_USERS, width)
+    assert vectors.items.shape == (N_ITEMS, width)
+    lengths = vectors.items.norm(dim=1)
+    missing = {2, 3, 4} if fusion == "concat" else set()
+    complete = [i for i in range(N_ITEMS) if i not in missing]
+    torch.testing.assert_close(lengths[complete], torch.ones(len(complete)))
+
+
+def test_score_is_the_weighted_sum_of_the_parts_cosines():
+    model = make_model(modal_weight=0.5)
+    lines, weights = model.lines(), model.part_weights()
+    assert sum(w * w for w in weights.values()) == pytest.approx(1)
+    expected = sum(
+        weights[name] ** 2 * F.normalize(v.users, dim=1) @ F.normalize(v.items, dim=1).T
+        for name, v in lines.items()
+    )
+    vectors = model()
+    torch.testing.assert_close(vectors.users @ vectors.items.T, expected)
+
+
+def test_an_item_without_a_modality_has_nothing_in_its_part():
+    model = make_model(item_layers=2)
+    items = model().items
+    for number, (name, missing) in enumerate((("image", 2), ("text", 3), (GRAPH_ONLY, 4))):
+        part = items[:, (number + 1) * DIM : (number + 2) * DIM]
+        assert model.modalities[number] == name
+        assert (part[missing] == 0).all()
+        assert (part[5:].norm(dim=1) > 0).all()
+
+
+def gradients(model: DRepMRec, term: str) -> set[str]:
+    """Names of the parameters that a term's gradient moves."""
+    model.zero_grad(set_to_none=True)
+    model.loss(make_batch())[term].backward()
+    return {
+        name.split(".")[0]
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+
+
+EVERY_TERM = {
+    "line_ranking": 0.5,
+    "intra_alignment": 0.1,
+    "modality_alignment": 0.1,
+    "inter_alignment": 0.1,
+    "sss": 0.3,
+}
+
+
+def test_each_term_moves_what_it_should():
+    model = make_model(**EVERY_TERM)
+    lines = {"backbone", "encoders"}
+    assert gradients(model, "rank") == lines
+    assert gradients(model, "line_rank") == lines
+    assert gradients(model, "intra") == lines
+    assert gradients(model, "modality") == {"encoders"}
+    assert gradients(model, "sss") == {"encoders"}
+    assert gradients(model, "inter") == lines | {"projections"}
+
+
+@pytest.mark.parametrize(
+    ("reach", "moved"),
+    [
+        ("behaviour", {"backbone", "projections"}),
+        ("modal", {"encoders", "projections"}),
+    ],
+)
+def test_reach_of_inter_alignment_is_a_choice(reach, moved):
+    assert gradients(make_model(inter_alignment=0.1, alignment_reach=reach), "inter") == moved
+
+
+def test_terms_are_there_exactly_when_they_have_a_weight():
+    assert set(make_model(intra_alignment=0, sss=0).loss(make_batch())) == {"rank"}
+    expected = {"rank", "line_rank", "intra", "modality", "inter", "sss"}
+    assert set(make_model(**EVERY_TERM).loss(make_batch())) == expected
+
+
+def test_weights_scale_their_terms():
+    once = make_model(sss=0.3, intra_alignment=0.1).loss(make_batch())
+    twice = make_model(sss=0.6, intra_alignment=0.2).loss(make_batch())
+    for name in ("sss", "intra"):
+        torch.testing.assert_close(twice[name], 2 * once[name])
+    torch.testing.assert_close(twice["rank"], once["rank"])
+
+
+@pytest.mark.parametrize("ranking", ["softmax", "bpr"])
+def test_a_few_steps_order_what_was_liked_before_what_was_not(ranking):
+    model = make_model(ranking=ranking, free_embedding=True)
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    users, items = interactions()
+    batch = Batch(users, items, torch.arange(N_ITEMS))
+    for _ in range(80):
+        optimiser.zero_grad()
+        torch.stack(list(model.loss(batch).values())).sum().backward()
+        optimiser.step()
+    vectors = model()
+    scores = vectors.users @ vectors.items.T
+    liked = torch.zeros_like(scores, dtype=torch.bool)
+    liked[users, items] = True
+    assert scores[liked].mean() > scores[~liked].mean() + 0.3
+
+
+def test_without_modalities_it_is_the_backbone_alone():
+    generator = torch.Generator().manual_seed(0)
+    backbone = MatrixFactorisation(N_USERS, N_ITEMS, DIM, generator)
+    config = ModelConfig(**EVERY_TERM, dim=DIM, backbone="mf")
+    model = DRepMRec(backbone, {}, config, generator)
+    torch.testing.assert_close(model().users, F.normalize(backbone.users, dim=1))
+    loss = torch.stack(list(model.loss(make_batch()).values())).sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+
+
+def test_the_same_seed_makes_the_same_model():
+    one, two, other = make_model(1), make_model(1), make_model(2)
+    assert torch.equal(one().users, two().users)
+    assert not torch.equal(one().users, other().users)
