@@ -56,6 +56,13 @@ class Csr:
         """Entries of each column [n_cols]."""
         return np.bincount(self.indices, minlength=self.n_cols)
 
+    def select(self, rows: NDArray[np.integer]) -> "Csr":
+        """The given rows [n], in that order: an n × n_cols matrix."""
+        lengths = self.lengths[rows]
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        place = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
+        return Csr(indptr, self.indices[place], self.n_cols)
+
     def transpose(self) -> "Csr":
         """The columns × rows matrix."""
         rows, cols = self.pairs()

@@ -72,6 +72,11 @@ class Manifest(_Strict):
         """The bytes of `manifest.json`."""
         return self.model_dump_json(indent=1).encode() + b"\n"
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files but the manifest."""
+        return sum(entry.size for entry in self.files.values())
+
     def version(self) -> str:
         """`<UTC time>-<first 8 hex of the manifest's sha256>`."""
         stamp = self.created_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -45,12 +45,22 @@ class BundleStore:
         Raises:
             StoreError: nothing is published, or the pointer names a bundle that is not there.
         """
-        try:
-            version = (self.root / POINTER).read_text().strip()
-        except FileNotFoundError:
-            raise StoreError(f"{self.root}: nothing is published in this store") from None
+        version = self.live_version()
+        if version is None:
+            raise StoreError(f"{self.root}: nothing is published in this store")
         self.path(version)
         return version
+
+    def live_version(self) -> str | None:
+        """What the pointer says, None if nothing was ever published."""
+        try:
+            return (self.root / POINTER).read_text().strip()
+        except FileNotFoundError:
+            return None
+
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of a version; raises as `load`."""
+        return Manifest.read(self.path(version))
 
     def path(self, version: str) -> Path:
         """The directory of a bundle.
@@ -120,7 +130,7 @@ class BundleStore:
         with self._locked():
             if version is None:
                 current = self.current()
-                version = Manifest.read(self.path(current)).parent_version
+                version = self.manifest(current).parent_version
                 if version is None:
                     raise StoreError(f"{self.root}: {current} has no parent to roll back to")
             self.verify(version)

@@ -30,6 +30,9 @@ class SplitConfig(BaseModel):
     test_fraction: float = Field(default=0.1, ge=0, lt=1)
     """Part of the interactions that is only ever measured; 0 for none."""
 
+    seed: int = Field(default=0, ge=0)
+    """Of what is drawn. It belongs to the data: fits with different seeds share one split."""
+
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> "SplitConfig":
         if self.valid_fraction + self.test_fraction >= 1:

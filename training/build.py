@@ -1,0 +1,86 @@
+"""From a data set and a split to an untrained model."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bundle.csr import Csr
+from models.behaviour import LightGCN, MatrixFactorisation
+from models.config import ModelConfig
+from models.drepmrec import DRepMRec
+from models.graphs import history_mean, interaction_graph, nearest_neighbours, relation_graph
+from models.modal import ModalEncoder
+from models.sparse import SparseMatrix
+from training.dataset import Modality
+
+USER_NEIGHBOURS = 10
+"""k of the user–user graphs."""
+
+
+def build_model(
+    train: Csr,
+    modalities: dict[str, Modality],
+    config: ModelConfig,
+    generator: torch.Generator,
+    device: torch.device,
+) -> DRepMRec:
+    """The model of a train matrix [U, I] and the items' modalities.
+
+    Initial weights are drawn on the CPU, so that they are the same on each device.
+    """
+    user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
+    shape = (train.n_rows, train.n_cols)
+    backbone: nn.Module
+    match config.backbone:
+        case "lightgcn":
+            graph = interaction_graph(user_idx, item_idx, *shape)
+            backbone = LightGCN(graph, config.dim, config.behaviour_layers, generator)
+        case "mf":
+            backbone = MatrixFactorisation(*shape, config.dim, generator)
+    history = history_mean(user_idx, item_idx, *shape)
+    encoders = {
+        name: _modal_encoder(modality, history, config, generator, device)
+        for name, modality in modalities.items()
+    }
+    return DRepMRec(backbone, encoders, config, generator).to(device)
+
+
+def _modal_encoder(
+    modality: Modality,
+    history: SparseMatrix,
+    config: ModelConfig,
+    generator: torch.Generator,
+    device: torch.device,
+) -> ModalEncoder:
+    # Unit length: features of different scale meet the same initial weights.
+    features = F.normalize(torch.from_numpy(modality.features), dim=1)
+    present = torch.from_numpy(modality.present)
+    return ModalEncoder(
+        features=features,
+        present=present,
+        history=history,
+        item_graph=_item_graph(modality, features, present, config.neighbours, device),
+        user_graph=_user_graph(history, features, device) if config.user_layers else None,
+        dim=config.dim,
+        item_layers=config.item_layers,
+        user_layers=config.user_layers,
+        free_embedding=config.free_embedding,
+        generator=generator,
+    )
+
+
+def _item_graph(
+    modality: Modality, features: Tensor, present: Tensor, k: int, device: torch.device
+) -> SparseMatrix:
+    if modality.neighbour_idx is not None and modality.neighbour_cos is not None:
+        neighbours = torch.from_numpy(modality.neighbour_idx).long()
+        return relation_graph(neighbours, torch.from_numpy(modality.neighbour_cos))
+    return relation_graph(*nearest_neighbours(features.to(device), present.to(device), k))
+
+
+def _user_graph(history: SparseMatrix, features: Tensor, device: torch.device) -> SparseMatrix:
+    aggregated = history.matmul(features)
+    known = aggregated.abs().sum(1) > 0
+    return relation_graph(
+        *nearest_neighbours(aggregated.to(device), known.to(device), USER_NEIGHBOURS)
+    )

@@ -1,0 +1,194 @@
+"""The bundle's encoders: fitted to the trained vectors, exported as ONNX, compared with torch."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import bundle.encoders
+from bundle.contents import EncoderSample
+from bundle.csr import Csr
+from bundle.manifest import Part
+from models.encoders import ItemEncoder, UserEncoder, ridge
+from models.graphs import history_mean
+from training.dataset import Modality
+
+RIDGE = 1e-3
+"""Strength of both maps, relative to the inputs' mean square."""
+OPSET = 18
+SAMPLE = 64
+"""Items and users in the sample that the encoders must reproduce where they are loaded."""
+SAMPLE_HISTORY = 16
+
+
+@dataclass(frozen=True)
+class FusedVectors:
+    """Trained vectors and what their columns mean.
+
+    Attributes:
+        users: [U, D]; zero where a user has no train interactions.
+        items: [I, D].
+        parts: columns of each line and modality.
+        lengths: length of each part of a vector that has it.
+    """
+
+    users: NDArray[np.float32]
+    items: NDArray[np.float32]
+    parts: list[Part]
+    lengths: list[float]
+
+    @property
+    def columns(self) -> list[tuple[int, int]]:
+        """(start, stop) of each part."""
+        return [(part.start, part.stop) for part in self.parts]
+
+
+def fit_item_encoder(
+    vectors: FusedVectors, modalities: dict[str, Modality], train: Csr
+) -> ItemEncoder:
+    """Map features to the vectors of the items that have train interactions.
+
+    Each item counts with all its modalities, with each one alone and with each one left out: a
+    new item may lack some.
+    """
+    names, count = list(modalities), len(modalities)
+    features = [torch.from_numpy(m.features) for m in modalities.values()]
+    present = _presence(modalities, len(vectors.items))
+    known = torch.from_numpy(np.flatnonzero(train.column_counts()))
+    targets = torch.from_numpy(vectors.items)
+    single = torch.eye(count)
+    subsets = torch.unique(torch.cat([torch.ones(1, count), single, 1 - single]), dim=0)
+
+    def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+        for kept in subsets:
+            for rows in torch.split(known, 8192):
+                inputs = ItemEncoder.inputs([x[rows] for x in features], present[rows] * kept)
+                yield inputs, targets[rows]
+
+    widths = [x.shape[1] for x in features]
+    return ItemEncoder(
+        widths=widths,
+        part_columns=vectors.columns,
+        part_lengths=vectors.lengths,
+        part_modality=[names.index(p.name) if p.name in names else None for p in vectors.parts],
+        weight=ridge(pairs(), RIDGE) if count else torch.zeros(0, vectors.items.shape[1]),
+    )
+
+
+def fit_user_encoder(vectors: FusedVectors, train: Csr) -> UserEncoder:
+    """Map, part by part, the mean of a user's items to the user's vector."""
+    user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
+    mean = history_mean(user_idx, item_idx, train.n_rows, train.n_cols)
+    means = mean.matmul(torch.from_numpy(vectors.items))
+    users = torch.from_numpy(vectors.users)
+    known = torch.from_numpy(np.flatnonzero(train.lengths))
+    weights = [
+        ridge([(means[known, start:stop], users[known, start:stop])], RIDGE)
+        for start, stop in vectors.columns
+    ]
+    return UserEncoder(vectors.columns, vectors.lengths, weights)
+
+
+def export_item_encoder(encoder: ItemEncoder, names: list[str]) -> bytes:
+    """ONNX with an input for each modality, then `present`; output `item_vectors`."""
+    example = [torch.rand(2, width) for width in encoder.widths]
+    example.append(torch.ones(2, len(encoder.widths)))
+    batch = torch.export.Dim("batch")
+    # One tuple for the variadic argument, in it one entry for each input.
+    shapes = (tuple({0: batch} for _ in example),)
+    return _export(encoder, tuple(example), [*names, "present"], "item_vectors", shapes)
+
+
+def export_user_encoder(encoder: UserEncoder, dim: int) -> bytes:
+    """ONNX with inputs `item_vectors`, `mask`, `weights`; output `user_vectors`."""
+    example = (torch.rand(2, 3, dim), torch.ones(2, 3), torch.ones(2, 3))
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("history")}
+    names = ["item_vectors", "mask", "weights"]
+    return _export(encoder, example, names, "user_vectors", (axes, axes, axes))
+
+
+def _export(
+    module: nn.Module, example: tuple[Tensor, ...], names: list[str], output: str, shapes: Any
+) -> bytes:
+    # The exporter warns about its own internals and about packages that we do not use.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = Path(directory) / "encoder.onnx"
+        torch.onnx.export(
+            module.eval(),
+            example,
+            path,
+            input_names=names,
+            output_names=[output],
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        return path.read_bytes()
+
+
+@torch.no_grad()
+def encoder_sample(
+    item_encoder: ItemEncoder,
+    user_encoder: UserEncoder,
+    vectors: FusedVectors,
+    modalities: dict[str, Modality],
+    train: Csr,
+    rng: np.random.Generator,
+) -> EncoderSample:
+    """What torch makes of a sample of items, some of them short of a modality, and of users."""
+    items = rng.choice(len(vectors.items), min(SAMPLE, len(vectors.items)), replace=False)
+    features = {name: m.features[items] for name, m in modalities.items()}
+    present = _presence(modalities, len(vectors.items))[torch.from_numpy(items)].numpy() > 0
+    present &= rng.random(present.shape) < 0.8
+    inputs = [torch.from_numpy(x) for x in features.values()]
+    item_vectors = item_encoder(*inputs, torch.from_numpy(present).float()).numpy()
+
+    known = np.flatnonzero(train.lengths)
+    users = rng.choice(known, min(SAMPLE, len(known)), replace=False)
+    history = np.zeros((len(users), SAMPLE_HISTORY, vectors.items.shape[1]), np.float32)
+    mask = np.zeros(history.shape[:2], np.bool_)
+    for row, user in enumerate(users):
+        of_user = train.row(user)[:SAMPLE_HISTORY]
+        history[row, : len(of_user)], mask[row, : len(of_user)] = vectors.items[of_user], True
+    weights = np.asarray(rng.uniform(0.5, 1.5, mask.shape), np.float32)
+    user_inputs = [torch.from_numpy(x) for x in (history, mask.astype(np.float32), weights)]
+    user_vectors = user_encoder(*user_inputs).numpy()
+    return EncoderSample(features, present, item_vectors, history, mask, weights, user_vectors)
+
+
+def parity(
+    item_encoder: bytes, user_encoder: bytes, sample: EncoderSample, widths: dict[str, int]
+) -> dict[str, float]:
+    """Largest absolute difference between ONNX Runtime and torch on the sample, by encoder."""
+    with tempfile.TemporaryDirectory() as directory:
+        item_path, user_path = Path(directory) / "item.onnx", Path(directory) / "user.onnx"
+        item_path.write_bytes(item_encoder)
+        user_path.write_bytes(user_encoder)
+        items = bundle.encoders.ItemEncoder(item_path, widths).encode(
+            sample.features, sample.present
+        )
+        users = bundle.encoders.UserEncoder(user_path).encode(
+            sample.history, sample.mask, sample.weights
+        )
+    return {
+        "item_encoder": float(np.abs(items - sample.item_vectors).max(initial=0.0)),
+        "user_encoder": float(np.abs(users - sample.user_vectors).max(initial=0.0)),
+    }
+
+
+def _presence(modalities: dict[str, Modality], n_items: int) -> Tensor:
+    """[I, M] as 0 and 1."""
+    columns = [torch.from_numpy(m.present).float() for m in modalities.values()]
+    return torch.stack(columns, 1) if columns else torch.zeros(n_items, 0)

@@ -1,0 +1,108 @@
+"""From a fitted model to the contents of a bundle."""
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+
+from bundle.contents import BundleContents
+from bundle.manifest import Part
+from models.drepmrec import DRepMRec
+from training.checkpoint import Progress
+from training.config import FitConfig, RunOptions
+from training.dataset import Dataset
+from training.encoders import (
+    FusedVectors,
+    encoder_sample,
+    export_item_encoder,
+    export_user_encoder,
+    fit_item_encoder,
+    fit_user_encoder,
+    parity,
+)
+from training.split import Split
+
+
+@torch.no_grad()
+def fused_vectors(model: DRepMRec, split: Split) -> FusedVectors:
+    """The vectors that are served, with the columns of each line and modality.
+
+    A user without train interactions gets zeros: what a model makes of an embedding that nothing
+    ever moved is noise.
+    """
+    model.eval()
+    vectors = model()
+    users = vectors.users.cpu().numpy().copy()
+    users[split.train.lengths == 0] = 0
+    items = vectors.items.cpu().numpy()
+    weights = model.part_weights()
+    if model.config.fusion == "sum":
+        return FusedVectors(users, items, [Part(name="fused", start=0, stop=items.shape[1])], [1.0])
+    width = model.config.dim
+    parts = [
+        Part(name=name, start=n * width, stop=(n + 1) * width) for n, name in enumerate(weights)
+    ]
+    return FusedVectors(users, items, parts, list(weights.values()))
+
+
+def make_contents(
+    model: DRepMRec,
+    progress: Progress,
+    dataset: Dataset,
+    split: Split,
+    config: FitConfig,
+    run: RunOptions,
+    parent_version: str | None,
+) -> BundleContents:
+    """Vectors, encoders, ids, seen items and the report of a fit.
+
+    What counts as seen are the train interactions, so that valid and test can be asked for.
+    """
+    vectors = fused_vectors(model, split)
+    # A modality that is known by its neighbours alone says nothing about a new item.
+    modalities = {name: m for name, m in dataset.modalities.items() if m.features.shape[1]}
+    widths = {name: m.features.shape[1] for name, m in modalities.items()}
+    item_encoder = fit_item_encoder(vectors, modalities, split.train)
+    user_encoder = fit_user_encoder(vectors, split.train)
+    sample = encoder_sample(
+        item_encoder,
+        user_encoder,
+        vectors,
+        modalities,
+        split.train,
+        np.random.default_rng(run.seed),
+    )
+    item_onnx = export_item_encoder(item_encoder, list(widths))
+    user_onnx = export_user_encoder(user_encoder, vectors.items.shape[1])
+    differences = parity(item_onnx, user_onnx, sample, widths)
+    return BundleContents(
+        users=dataset.users,
+        items=dataset.items,
+        user_vectors=vectors.users,
+        item_vectors=vectors.items,
+        parts=vectors.parts,
+        modalities=widths,
+        seen=split.train,
+        item_table=dataset.item_table,
+        user_encoder=user_onnx,
+        item_encoder=item_onnx,
+        encoder_sample=sample,
+        config=config.model_dump(mode="json") | {"run": run.model_dump(mode="json")},
+        report=_report(progress, split, differences),
+        data_fingerprint=dataset.fingerprint,
+        parent_version=parent_version,
+    )
+
+
+def _report(progress: Progress, split: Split, differences: dict[str, float]) -> dict[str, Any]:
+    packages = ("torch", "onnxruntime", "faiss-cpu", "numpy")
+    return {
+        "valid": progress.best,
+        "best_epoch": progress.best_epoch,
+        "history": progress.history,
+        "split": split.how,
+        "onnx_max_abs_difference": differences,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+    }

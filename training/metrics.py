@@ -1,0 +1,89 @@
+"""Ranking metrics over full rankings, as `drepmrec.md`'s protocol of the paper has them.
+
+For a user with T relevant items of which the top k hold hits at ranks r (from 1):
+recall@k = hits / T; precision@k = hits / k; ndcg@k = Σ 1/log₂(r+1) over the hits, divided by the
+same sum over ranks 1…min(T, k); map@k = Σ precision@r over the hits / min(T, k). Each is the mean
+over users with T > 0. coverage@k is the share of the catalogue that is in anybody's top k.
+
+Equal scores are resolved against the model: what is not relevant comes first, and a relevant item
+that ties with the first one left out does not count.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.csr import Csr
+
+DEFAULT_KS = (10, 20)
+
+
+def pessimistic_hits(
+    item_idx: NDArray[np.integer], scores: NDArray[np.floating], is_relevant: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Which of the first K ranks are hits, ties resolved against the model.
+
+    Args:
+        item_idx: [B, K + 1] by descending score, -1 where there are no more items.
+        scores: [B, K + 1].
+        is_relevant: [B, K + 1].
+
+    Returns:
+        [B, K].
+    """
+    scores = np.where(item_idx < 0, -np.inf, scores)
+    order = np.lexsort((is_relevant, -scores), axis=1)
+    hits = np.take_along_axis(is_relevant, order, 1)[:, :-1]
+    tied_with_next = np.take_along_axis(scores, order, 1)[:, :-1] == scores[:, -1:]
+    return np.asarray(hits & ~(tied_with_next & (item_idx[:, -1:] >= 0)))
+
+
+def contained(relevant: Csr, item_idx: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Which entries of item_idx [n_rows, K] are in the same row of `relevant`: [n_rows, K]."""
+    if not relevant.nnz:
+        return np.zeros(item_idx.shape, np.bool_)
+    row_numbers, columns = relevant.pairs()
+    keys = row_numbers.astype(np.int64) * relevant.n_cols + columns
+    wanted = np.arange(len(item_idx))[:, None] * relevant.n_cols + item_idx
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.asarray((keys[place] == wanted) & (item_idx >= 0))
+
+
+def ranking_metrics(
+    item_idx: NDArray[np.integer],
+    scores: NDArray[np.floating],
+    relevant: Csr,
+    n_relevant: NDArray[np.integer] | None = None,
+    ks: Sequence[int] = DEFAULT_KS,
+) -> dict[str, float]:
+    """All metrics at each k.
+
+    Args:
+        item_idx: [B, max(ks) + 1] for users with relevant items, by descending score, -1 padded.
+        scores: [B, max(ks) + 1].
+        relevant: B × I, the relevant items of the same users.
+        n_relevant: [B] T of each user where some relevant items are not among the I; the row
+            lengths of `relevant` otherwise.
+        ks: cut-offs.
+
+    Returns:
+        `recall@k`, `ndcg@k`, `precision@k`, `map@k`, `coverage@k`.
+    """
+    hits = pessimistic_hits(item_idx, scores, contained(relevant, item_idx)).astype(np.float64)
+    n_relevant = relevant.lengths if n_relevant is None else n_relevant
+    ranks = np.arange(1, hits.shape[1] + 1)
+    discounts = 1 / np.log2(ranks + 1)
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])
+    precision_at = np.cumsum(hits, 1) / ranks
+    metrics: dict[str, float] = {}
+    for k in ks:
+        first, best = hits[:, :k], np.minimum(n_relevant, k)
+        recommended = item_idx[:, :k]
+        metrics[f"recall@{k}"] = float((first.sum(1) / n_relevant).mean())
+        metrics[f"ndcg@{k}"] = float(((first * discounts[:k]).sum(1) / ideal[best]).mean())
+        metrics[f"precision@{k}"] = float(first.mean())
+        metrics[f"map@{k}"] = float(((first * precision_at[:, :k]).sum(1) / best).mean())
+        shown = np.unique(recommended[recommended >= 0])
+        metrics[f"coverage@{k}"] = len(shown) / relevant.n_cols
+    return metrics
