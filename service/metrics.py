@@ -1,0 +1,130 @@
+"""Prometheus metrics, of all workers together.
+
+With several workers each writes its numbers to files in the directory that
+PROMETHEUS_MULTIPROC_DIR names, and whoever answers `/metrics` adds them up.
+"""
+
+import os
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from time import time
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
+REQUEST_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+STAGE_BUCKETS = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
+
+
+class Metrics:
+    """All metrics of one process. Label children of the hot path are looked up once."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._several_processes = MULTIPROC_DIR in os.environ
+        if not self._several_processes:
+            ProcessCollector(registry=self.registry)
+        self._requests = self._histogram(
+            "request_seconds",
+            "Requests by endpoint and status.",
+            ["endpoint", "status"],
+            REQUEST_BUCKETS,
+        )
+        self._request_children: dict[tuple[str, int], Histogram] = {}
+        self.in_flight = self._gauge("requests_in_flight", "Requests in work.", "livesum")
+        self.shed = self._counter("requests_shed_total", "Requests refused for want of a permit.")
+        stages = self._histogram("stage_seconds", "Parts of a request.", ["stage"], STAGE_BUCKETS)
+        self.vector_seconds: Histogram = stages.labels("vector")
+        self.search_seconds: Histogram = stages.labels("search")
+        self._lookups = self._counter(
+            "vector_lookups_total", "Look-ups of user vectors.", ["layer", "result"]
+        )
+        self.local_hit: Counter = self._lookups.labels("local", "hit")
+        self.local_miss: Counter = self._lookups.labels("local", "miss")
+        self.redis_lookups: dict[str, Counter] = {
+            result: self._lookups.labels("redis", result)
+            for result in ("hit", "miss", "failed", "skipped")
+        }
+        self._fallbacks = self._counter("fallbacks_total", "Popular items, by reason.", ["reason"])
+        self.fallbacks: dict[str, Counter] = {
+            reason: self._fallbacks.labels(reason) for reason in ("unknown_user", "no_interactions")
+        }
+        self.redis_errors = self._counter(
+            "redis_errors_total", "Operations on Redis that failed, by kind.", ["kind"]
+        )
+        self.redis_writes = self._counter(
+            "redis_writes_total", "Vectors written to Redis, or not.", ["result"]
+        )
+        self.breaker_state = self._gauge(
+            "redis_breaker_state", "0 closed, 1 half open, 2 open; the worst worker's.", "livemax"
+        )
+        self.degraded = self._gauge(
+            "degraded", "1 while Redis is configured and left alone.", "livemax"
+        )
+        self._bundle = self._gauge(
+            "bundle_info", "1 for the running bundle.", "livemax", ["version", "index"]
+        )
+        self._bundle_age = self._gauge(
+            "bundle_age_seconds", "Time since the running bundle was made.", "livemostrecent"
+        )
+        self._running: tuple[tuple[str, str], datetime] | None = None
+
+    def observe_request(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        child = self._request_children.get((endpoint, status))
+        if child is None:
+            child = self._requests.labels(endpoint, str(status))
+            self._request_children[endpoint, status] = child
+        child.observe(seconds)
+
+    def set_bundle(self, version: str, index: str, created_at: datetime) -> None:
+        """Say which bundle is running now."""
+        if self._running is not None:
+            self._bundle.labels(*self._running[0]).set(0)
+        self._running = (version, index), created_at
+        self._bundle.labels(version, index).set(1)
+
+    def render(self) -> bytes:
+        """The text that Prometheus scrapes."""
+        if self._running is not None:
+            self._bundle_age.set(time() - self._running[1].timestamp())
+        if not self._several_processes:
+            return generate_latest(self.registry)
+        _forget_dead_workers(Path(os.environ[MULTIPROC_DIR]))
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]  # it has no hints
+        return generate_latest(together)
+
+    def _counter(self, name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+        return Counter(f"drepmrec_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]
+    ) -> Histogram:
+        return Histogram(f"drepmrec_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+    def _gauge(self, name: str, text: str, together: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(
+            f"drepmrec_{name}",
+            text,
+            labels,
+            registry=self.registry,
+            multiprocess_mode=together,  # type: ignore[arg-type]  # its Literal is not public
+        )
+
+
+def _forget_dead_workers(directory: Path) -> None:
+    """Remove the gauges of workers that were killed; nobody else would."""
+    for path in directory.glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists():
+            mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call]  # no hints

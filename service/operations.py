@@ -1,0 +1,71 @@
+"""Endpoints for those who run the service: `/healthz`, `/readyz`, `/info`, `/metrics`."""
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from service.responses import error_responses
+from service.schemas import MAX_K, BundleInfo, Health, Info, Limits, PartInfo, Readiness
+from service.serving import CurrentService, CurrentServing
+
+
+async def healthz() -> Health:
+    """Whether the process is alive."""
+    return Health()
+
+
+async def readyz(service: CurrentService, serving: CurrentServing) -> Readiness:
+    """Whether requests can be answered. A failing Redis does not change that; the body says it."""
+    degraded = serving.vectors.degraded
+    return Readiness(
+        bundle_version=serving.bundle.version,
+        degraded=degraded,
+        redis="off" if service.redis is None else "failing" if degraded else "ok",
+    )
+
+
+async def info(service: CurrentService, serving: CurrentServing) -> Info:
+    """What is running: the bundle, its evaluation, limits, configuration."""
+    manifest = serving.bundle.manifest
+    settings = service.settings
+    return Info(
+        bundle=BundleInfo(
+            version=serving.bundle.version,
+            created_at=manifest.created_at.isoformat(),
+            parent_version=manifest.parent_version,
+            data_fingerprint=manifest.data_fingerprint,
+            users=manifest.n_users,
+            items=manifest.n_items,
+            dim=manifest.dim,
+            parts=[PartInfo(**part.model_dump()) for part in manifest.parts],
+            modalities=manifest.modalities,
+            index=manifest.index.kind,
+            index_recall=manifest.index.recall,
+            report=serving.bundle.report,
+        ),
+        limits=Limits(
+            max_k=MAX_K,
+            max_id_length=settings.max_id_length,
+            max_concurrency=settings.max_concurrency,
+        ),
+        threads=service.threads,
+        settings=settings.public(),
+    )
+
+
+async def metrics(service: CurrentService) -> Response:
+    """Prometheus metrics of all workers."""
+    return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+
+def operations_router() -> APIRouter:
+    """A router with the four endpoints."""
+    router = APIRouter(tags=["operations"], responses=error_responses())
+    router.get("/healthz")(healthz)
+    router.get("/readyz")(readyz)
+    router.get("/info")(info)
+    router.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}},
+    )(metrics)
+    return router

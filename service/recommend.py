@@ -1,0 +1,101 @@
+"""The two endpoints that the service is for: `/recommend` and `/similar`."""
+
+from time import perf_counter
+from typing import Annotated
+
+import numpy as np
+from fastapi import FastAPI, Path, Query
+from numpy.typing import NDArray
+
+from bundle.recommender import NO_ITEMS
+from service.errors import UnknownItemError
+from service.lean_route import LeanRoute
+from service.responses import error_responses
+from service.schemas import (
+    CacheResult,
+    FallbackReason,
+    Recommendations,
+    RecommendQuery,
+    SimilarItems,
+    SimilarQuery,
+)
+from service.serving import CurrentService, Serving
+
+Id = Annotated[
+    str,
+    Path(description="any characters, percent-encoded; at most as many as `/info` says"),
+]
+
+
+async def recommend(
+    user_id: Id, query: Annotated[RecommendQuery, Query()], service: CurrentService
+) -> bytes:
+    """The best items for a user.
+
+    A user with interactions gets items by their vector. A user without any, or one that the
+    bundle does not know, gets the popular items, and the answer says so: `source` is `popular`
+    and `fallback_reason` gives the reason.
+    """
+    serving = service.serving
+    user_idx = serving.bundle.users.get(user_id)
+    if user_idx is None:
+        return _popular(serving, user_id, "unknown_user", query.k, NO_ITEMS)
+    excluded = serving.bundle.seen.row(user_idx) if query.exclude_seen else NO_ITEMS
+    if not serving.has_taste[user_idx]:
+        return _popular(serving, user_id, "no_interactions", query.k, excluded)
+    started = perf_counter()
+    found = await serving.vectors.get(user_id, user_idx)
+    serving.metrics.vector_seconds.observe(perf_counter() - started)
+    top = await serving.search(found.vector, query.k, excluded)
+    cache: CacheResult = "hit" if found.cached else "miss"
+    return serving.answers.recommendations(user_id, "known_user", None, cache, found.degraded, top)
+
+
+def _popular(
+    serving: Serving,
+    user_id: str,
+    reason: FallbackReason,
+    k: int,
+    excluded: NDArray[np.int32],
+) -> bytes:
+    serving.metrics.fallbacks[reason].inc()
+    top = serving.recommender.popular(k, excluded)
+    return serving.answers.recommendations(
+        user_id, "popular", reason, "miss", serving.vectors.degraded, top
+    )
+
+
+async def similar(
+    item_id: Id, query: Annotated[SimilarQuery, Query()], service: CurrentService
+) -> bytes:
+    """The items most similar to one, by the cosine of their vectors."""
+    serving = service.serving
+    item_idx = serving.bundle.items.get(item_id)
+    if item_idx is None:
+        raise UnknownItemError("item_id: the bundle has no such item", "item_id")
+    top = await serving.similar(item_idx, query.k)
+    return serving.answers.similar_items(item_id, top)
+
+
+def add_recommending(app: FastAPI) -> None:
+    """Add the two endpoints to an application, in front: each route asked before costs time."""
+    app.router.routes[:0] = [
+        LeanRoute(
+            "/recommend/",
+            "user_id",
+            RecommendQuery,
+            recommend,
+            response_model=Recommendations,
+            responses=error_responses(422, 503),
+            tags=["recommend"],
+        ),
+        LeanRoute(
+            "/similar/",
+            "item_id",
+            SimilarQuery,
+            similar,
+            response_model=SimilarItems,
+            responses=error_responses(404, 422, 503),
+            tags=["recommend"],
+        ),
+    ]

@@ -1,0 +1,173 @@
+"""What goes in and out, for validation and for OpenAPI."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_K = 500
+DEFAULT_K = 20
+
+K = Annotated[int, Field(ge=1, le=MAX_K, description="how many items")]
+Source = Literal["known_user", "popular"]
+FallbackReason = Literal["unknown_user", "no_interactions"]
+CacheResult = Literal["hit", "miss"]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RecommendQuery(_Schema):
+    """Parameters of `/recommend`."""
+
+    k: K = DEFAULT_K
+    exclude_seen: Annotated[
+        bool, Field(description="leave out what the user had interacted with at training time")
+    ] = True
+
+
+class SimilarQuery(_Schema):
+    """Parameters of `/similar`."""
+
+    k: K = DEFAULT_K
+
+
+class ScoredItem(_Schema):
+    """An item of an answer."""
+
+    item_id: str
+    score: float = Field(
+        description="known_user: inner product of the vectors; popular: number of interactions; "
+        "similar: cosine. Comparable within one answer."
+    )
+    rank: int = Field(ge=1, description="place, from 1")
+
+
+class SimilarItem(ScoredItem):
+    """A similar item."""
+
+    title: str | None = Field(description="null if the bundle has none")
+
+
+class Recommendations(_Schema):
+    """Answer of `/recommend`: the items and what they were made from."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": "u-1042",
+                "bundle_version": "20260314T091500Z-5f0c2a71",
+                "source": "known_user",
+                "fallback_reason": None,
+                "cache": "miss",
+                "degraded": False,
+                "items": [
+                    {"item_id": "i-77", "score": 0.8312, "rank": 1},
+                    {"item_id": "i-3", "score": 0.8069, "rank": 2},
+                ],
+            }
+        }
+    )
+
+    user_id: str
+    bundle_version: str = Field(description="the bundle that answered")
+    source: Source = Field(description="what the items were made from")
+    fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
+    cache: CacheResult = Field(description="whether the user's vector came from a cache")
+    degraded: bool = Field(description="a part of the service failed; the items are right anyway")
+    items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
+
+
+class SimilarItems(_Schema):
+    """Answer of `/similar`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "item_id": "i-77",
+                "bundle_version": "20260314T091500Z-5f0c2a71",
+                "items": [
+                    {"item_id": "i-3", "score": 0.9127, "rank": 1, "title": "Blue kettle"},
+                    {"item_id": "i-9", "score": 0.8871, "rank": 2, "title": None},
+                ],
+            }
+        }
+    )
+
+    item_id: str
+    bundle_version: str = Field(description="the bundle that answered")
+    items: list[SimilarItem] = Field(
+        description="most similar first, without the item itself; none if it has no vector"
+    )
+
+
+class ErrorDetail(_Schema):
+    """What went wrong."""
+
+    code: str = Field(description="for programs", examples=["invalid_parameter"])
+    message: str = Field(description="for people", examples=["k: must be at least 1, got '0'"])
+    field: str | None = Field(description="the parameter to blame, if one is", examples=["k"])
+    request_id: str | None = Field(description="as in X-Request-ID; it is in the logs, too")
+
+
+class ErrorBody(_Schema):
+    """The shape of every error."""
+
+    error: ErrorDetail
+
+
+class Health(_Schema):
+    """Answer of `/healthz`."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(_Schema):
+    """Answer of `/readyz`."""
+
+    status: Literal["ready"] = "ready"
+    bundle_version: str
+    degraded: bool = Field(description="Redis is configured and fails; answers stay right")
+    redis: Literal["off", "ok", "failing"]
+
+
+class PartInfo(_Schema):
+    """Columns of the vectors, start ≤ d < stop, that hold one line or modality."""
+
+    name: str
+    start: int
+    stop: int
+
+
+class BundleInfo(_Schema):
+    """The running bundle."""
+
+    version: str
+    created_at: str
+    parent_version: str | None
+    data_fingerprint: str
+    users: int
+    items: int
+    dim: int
+    parts: list[PartInfo]
+    modalities: dict[str, int] = Field(description="features of each modality")
+    index: Literal["flat", "ivf"]
+    index_recall: float
+    report: dict[str, Any] = Field(description="the evaluation that it was published with")
+
+
+class Limits(_Schema):
+    """What a request may ask for."""
+
+    max_k: int
+    max_id_length: int
+    max_concurrency: int
+
+
+class Info(_Schema):
+    """Answer of `/info`."""
+
+    bundle: BundleInfo
+    limits: Limits
+    threads: int = Field(description="FAISS, ONNX and BLAS threads of a worker")
+    settings: dict[str, Any] = Field(description="the configuration, without secrets")

@@ -1,0 +1,140 @@
+"""What is served: one bundle with everything made from it, and the reference that is swapped."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Annotated
+
+import numpy as np
+from fastapi import Depends, Request
+from numpy.typing import NDArray
+
+from bundle.loading import Bundle
+from bundle.recommender import Recommender, TopK
+from service.answers import AnswerEncoder
+from service.metrics import Metrics
+from service.permits import Permits
+from service.redis_cache import RedisVectorCache
+from service.redis_link import RedisLink
+from service.settings import Settings
+from service.user_vectors import UserVectors
+from service.vector_cache import LocalVectorCache
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One bundle, ready to answer. Never changed; a new bundle is a new `Serving`.
+
+    Attributes:
+        bundle: what was loaded.
+        recommender: searches in it.
+        vectors: the users' vectors.
+        answers: makes JSON of results.
+        has_taste: [U], false for users whose vector is zero.
+        threads: where searches run that take long; None if they run on the event loop.
+        metrics: where searches are timed.
+    """
+
+    bundle: Bundle
+    recommender: Recommender
+    vectors: UserVectors
+    answers: AnswerEncoder
+    has_taste: NDArray[np.bool_]
+    threads: ThreadPoolExecutor | None
+    metrics: Metrics
+
+    async def search(
+        self, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+    ) -> TopK:
+        """Top k for a user vector [D] without the excluded item_idx."""
+        started = perf_counter()
+        if self.threads is None:
+            top = self._search(vector, k, excluded)
+        else:
+            loop = asyncio.get_running_loop()
+            top = await loop.run_in_executor(self.threads, self._search, vector, k, excluded)
+        self.metrics.search_seconds.observe(perf_counter() - started)
+        return top
+
+    async def similar(self, item_idx: int, k: int) -> TopK:
+        """Top k of the items similar to one."""
+        started = perf_counter()
+        if self.threads is None:
+            top = self.recommender.similar(item_idx, k)
+        else:
+            loop = asyncio.get_running_loop()
+            top = await loop.run_in_executor(self.threads, self.recommender.similar, item_idx, k)
+        self.metrics.search_seconds.observe(perf_counter() - started)
+        return top
+
+    def _search(self, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]) -> TopK:
+        return self.recommender.search(vector[None], k, [excluded])[0]
+
+
+@dataclass
+class Service:
+    """What lives as long as the process.
+
+    Attributes:
+        settings: the configuration.
+        metrics: its numbers.
+        permits: for requests in work.
+        threads: budget of FAISS, ONNX Runtime and BLAS together.
+        pool: threads for searches that take long.
+        redis: the way to Redis, if one is configured.
+        serving: what requests are answered from. Read it once a request: a swap replaces it.
+    """
+
+    settings: Settings
+    metrics: Metrics
+    permits: Permits
+    threads: int
+    pool: ThreadPoolExecutor
+    redis: RedisLink | None
+    serving: Serving
+
+
+def prepare_serving(
+    bundle: Bundle,
+    settings: Settings,
+    metrics: Metrics,
+    redis: RedisLink | None,
+    pool: ThreadPoolExecutor,
+) -> Serving:
+    """Everything that requests need from a bundle, and a first search to warm it up."""
+    size = settings.vector_cache_size
+    dim = bundle.manifest.dim
+    recommender = Recommender(bundle)
+    serving = Serving(
+        bundle=bundle,
+        recommender=recommender,
+        vectors=UserVectors(
+            bundle.user_vectors,
+            LocalVectorCache(size) if size else None,
+            RedisVectorCache(redis, bundle.version, dim, settings, metrics) if redis else None,
+            metrics,
+        ),
+        answers=AnswerEncoder(bundle),
+        has_taste=np.any(bundle.user_vectors, axis=1),
+        # A flat index answers in less time than the way to a thread and back takes.
+        threads=None if bundle.manifest.index.kind == "flat" else pool,
+        metrics=metrics,
+    )
+    recommender.search(np.zeros((1, dim), np.float32), 20, [np.empty(0, np.int32)])
+    return serving
+
+
+async def current_service(request: Request) -> Service:
+    """The service that a request came to."""
+    service: Service = request.app.state.service
+    return service
+
+
+async def current_serving(request: Request) -> Serving:
+    """What it is answered from; the reference is read here and once."""
+    return (await current_service(request)).serving
+
+
+CurrentService = Annotated[Service, Depends(current_service)]
+CurrentServing = Annotated[Serving, Depends(current_serving)]
