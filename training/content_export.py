@@ -1,0 +1,77 @@
+"""EfficientNet-Lite0 from its PyTorch weights to ONNX, once a machine.
+
+Imports torch; `training.content_defaults` imports this file only when there is nothing exported.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+
+from bundle.errors import DRepMRecError
+
+TOLERANCE = 1e-4
+"""Largest difference of a feature between torch and ONNX Runtime; features are 0…6."""
+
+_LOGGER = "torch.onnx._internal.exporter._registration"
+
+
+class PooledFeatures(nn.Module):
+    """What EfficientNet's classifier sees: [B, 3, size, size] → [B, 1280], each 0…6."""
+
+    def __init__(self, size: int, weights: Path) -> None:
+        super().__init__()
+        self.net: Any = EfficientNet.from_name("efficientnet-lite0", image_size=size)
+        self.net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Mean over the positions of the last feature map."""
+        features: Tensor = self.net.extract_features(image)
+        return features.mean(dim=(2, 3))
+
+
+def export_efficientnet(weights: Path, size: int, model: Path) -> float:
+    """Writes the network to `model`; the largest difference from torch on a batch of noise.
+
+    Raises:
+        DRepMRecError: ONNX Runtime computes something else than torch.
+    """
+    net = PooledFeatures(size, weights)
+    noise = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
+    logger = logging.getLogger(_LOGGER)
+    level = logger.level
+    with warnings.catch_warnings():
+        # The exporter warns about its own use of torch and about torchvision, which is not needed.
+        warnings.simplefilter("ignore")
+        logger.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                net,
+                (noise,),
+                dynamo=True,
+                verbose=False,
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                input_names=["image"],
+                output_names=["features"],
+            )
+        finally:
+            logger.setLevel(level)
+    if program is None:
+        raise DRepMRecError("torch exported no program")
+    program.save(str(model))
+
+    two = noise[:2]  # another batch size than the exporter saw
+    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    (features,) = session.run(None, {"image": two.numpy()})
+    with torch.inference_mode():
+        difference = float(np.abs(net(two).numpy() - features).max())
+    if not difference <= TOLERANCE:
+        raise DRepMRecError(f"{model}: differs from torch by {difference:.2g} (> {TOLERANCE:.0e})")
+    return difference

@@ -1,0 +1,137 @@
+"""What all ONNX encoders share: the session, the fingerprint, the check against the description.
+
+Shapes: `B` items of a batch, `L` tokens of the longest text in it, `F` features.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+from bundle.errors import InputError
+from training.content_specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
+
+Prepared: TypeAlias = NDArray[Any]
+"""One item as the model wants it: token ids [≤ L] int64, or pixels float32."""
+
+_RECIPE = b"1"
+"""To be raised when the code between content and vector changes: it invalidates caches."""
+
+_DTYPES = {
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+}
+
+
+class ContentEncoder(ABC):
+    """Turns the content of items into vectors.
+
+    Attributes:
+        name: the model's path, for messages.
+        fingerprint: sha256 hex of everything that decides about a vector.
+        dim: F.
+
+    Raises:
+        InputError: the model cannot be loaded, or it does not fit its description.
+    """
+
+    dim: int
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: TextEncoderSpec | ImageEncoderSpec,
+        parts: list[Path],
+        threads: int,
+    ) -> None:
+        path = folder / spec.model
+        self.name = str(path)
+        self._normalize = spec.normalize
+        try:
+            self.fingerprint = _fingerprint(spec, path, parts)
+            self._session = _session(path, threads)
+        # onnx and onnxruntime raise what protobuf and C++ hand them, with no common base.
+        except Exception as error:
+            raise InputError(
+                f"{path}: cannot be loaded as an encoder ({_first_line(error)})"
+            ) from error
+        self._inputs = {i.name: i for i in self._session.get_inputs()}
+        outputs = [o.name for o in self._session.get_outputs()]
+        self._output = self._known(spec.output or outputs[0], outputs, "output")
+
+    def _known(self, name: str, names: Sequence[str], what: str) -> str:
+        if name not in names:
+            raise InputError(f"{self.name}: no {what} {name!r}; it has {', '.join(names)}")
+        return name
+
+    def _probe(self, example: Prepared) -> int:
+        try:
+            return int(self.encode([example]).shape[1])
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(
+                f"{self.name}: does not fit its {SPEC_FILE} ({_first_line(error)})"
+            ) from error
+
+    def _run(self, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        typed = {n: a.astype(_DTYPES[self._inputs[n].type], copy=False) for n, a in feed.items()}
+        return np.asarray(self._session.run([self._output], typed)[0], np.float32)
+
+    def encode(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+        """Vectors [B, F] of prepared items; a model with a fixed batch of 1 runs B times."""
+        fixed = next(iter(self._inputs.values())).shape[0] == 1
+        groups = [[item] for item in batch] if fixed else [batch]
+        vectors = np.concatenate([self._encode(group) for group in groups])
+        if self._normalize:
+            vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return vectors
+
+    @abstractmethod
+    def prepare(self, content: bytes) -> Prepared:
+        """One item's content for `encode`; raises UnreadableError with the reason."""
+
+    @abstractmethod
+    def _encode(self, batch: Sequence[Prepared]) -> NDArray[np.float32]: ...
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _session(path: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    # Threads that spin while they wait double the time as soon as something else runs beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _fingerprint(
+    spec: TextEncoderSpec | ImageEncoderSpec, model: Path, parts: Sequence[Path]
+) -> str:
+    digest = hashlib.sha256(_RECIPE)
+    digest.update(spec.model_dump_json(exclude={"model", "tokenizer"}).encode())
+    graph = onnx.load(str(model), "protobuf", load_external_data=False).graph
+    # Weights above 2 GiB lie in files of their own, which the model's bytes only name.
+    weights = {
+        model.parent / ExternalDataInfo(tensor).location
+        for tensor in graph.initializer
+        if uses_external_data(tensor)
+    }
+    for path in (model, *parts, *sorted(weights)):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
