@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from bundle.contents import BundleContents, write_bundle
 from bundle.errors import BundleError, StoreError
-from bundle.loading import Bundle, verify_files
+from bundle.loading import Bundle
 from bundle.manifest import Manifest
 
 POINTER = "CURRENT"
@@ -105,17 +105,15 @@ class BundleStore:
             self._remove_leftovers()
             staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=self._bundles))
             try:
-                manifest = write_bundle(staging, contents)
-                verify_files(staging, manifest)
+                version = write_bundle(staging, contents).version()
                 Bundle.load(staging)
                 for path in staging.iterdir():
                     _sync(path)
-                version = manifest.version()
                 staging.chmod(0o755)
-                staging.rename(self._bundles / version)
-            except BaseException:
+                if not (self._bundles / version).exists():  # the same content, again
+                    staging.rename(self._bundles / version)
+            finally:
                 shutil.rmtree(staging, ignore_errors=True)
-                raise
             _sync(self._bundles)
             self._point_to(version)
         return version

@@ -18,11 +18,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from bundle.errors import InputError
-from training.content_defaults import default_image_encoder, default_text_encoder
-from training.content_encoders import ImageEncoder, TextEncoder, load_encoder
-from training.content_export import TOLERANCE, PooledFeatures
-from training.demo_pictures import draw_product
-from training.features import extract_features
+from training.content.defaults import default_image_encoder, default_text_encoder
+from training.content.encoders import ImageEncoder, TextEncoder, load_encoder
+from training.content.export import TOLERANCE, PooledFeatures
+from training.content.features import extract_features
+from training.demo.pictures import draw_product
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from bundle.errors import InputError
-from training.demo import NOISE, TRUTH_FILE, Truth, make_catalogue, taste_hit_rate
-from training.demo_pictures import COLOURS, PATTERNS, SIDE
-from training.demo_shapes import SHAPES
-from training.demo_truth import read_truth
-from training.demo_words import HUES, LOOKS, NOUNS
+from training.demo.catalogue import NOISE, TRUTH_FILE, Truth, make_catalogue, taste_hit_rate
+from training.demo.pictures import COLOURS, PATTERNS, SIDE
+from training.demo.shapes import SHAPES
+from training.demo.truth import read_truth
+from training.demo.words import HUES, LOOKS, NOUNS
 
 
 @pytest.fixture(scope="module")

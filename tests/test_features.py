@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from bundle.errors import InputError
-from training.content_cache import CACHE_FILE, VectorCache
-from training.content_defaults import default_image_encoder
-from training.content_encoders import ImageEncoder
-from training.content_onnx import Prepared
-from training.demo import make_catalogue
-from training.features import extract_features
+from training.content.cache import CACHE_FILE, VectorCache
+from training.content.defaults import default_image_encoder
+from training.content.encoders import ImageEncoder
+from training.content.features import extract_features
+from training.content.onnx import Prepared
+from training.demo.catalogue import make_catalogue
 
 REAL_DATA = Path(
     os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")

@@ -208,7 +208,8 @@ def test_a_folder_without_timestamps_or_labels_is_split_at_random(tmp_path: Path
         {"valid_fraction": 0.5, "test_fraction": 0.5},
         {"test_fraction": -0.1},
         {"by": "time"},
-        {"seed": 1},
+        {"seed": -1},
+        {"seeds": 1},
     ],
 )
 def test_the_configuration_is_checked(config: dict[str, object]) -> None:

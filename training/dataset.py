@@ -1,7 +1,7 @@
 """A folder of data as validated arrays, whatever its layout.
 
-`Dataset.read` recognises the layout by the files in the folder and hands over to `read_mmrec` or
-`read_tables`; from here on nothing knows about files any more.
+`Dataset.read` recognises the layout by the files in the folder and hands over to `reading.mmrec` or
+`reading.tables`; from here on nothing knows about files any more.
 """
 
 import hashlib
@@ -80,7 +80,7 @@ class Dataset:
 
     @classmethod
     def read(cls, path: str | Path, min_weight: float | None = None) -> "Dataset":
-        """Read a folder in the MMRec layout (see `read_mmrec`) or of tables (see `read_tables`).
+        """Read a folder in the MMRec layout (`reading.mmrec`) or of tables (`reading.tables`).
 
         Args:
             path: the folder.
@@ -90,7 +90,9 @@ class Dataset:
         Raises:
             InputError: something is wrong with the data; one sentence with file, place, column.
         """
-        from training.read_folder import read_folder  # which makes a Dataset, so it needs this file
+        from training.reading.folder import (
+            read_folder,  # which makes a Dataset, so it needs this file
+        )
 
         return read_folder(Path(path), min_weight)
 

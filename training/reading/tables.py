@@ -6,10 +6,10 @@
 
 from pathlib import Path
 
-from training.read_file import Source
-from training.read_interactions import Columns
-from training.read_items import read_items
-from training.read_layout import Layout, named, the_only
+from training.reading.file import Source
+from training.reading.interactions import Columns
+from training.reading.items import read_items
+from training.reading.layout import Layout, named, the_only
 
 
 def tables_layout(files: list[Path], notes: list[str]) -> Layout:

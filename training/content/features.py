@@ -1,7 +1,7 @@
 """From titles and picture files to `text_feat.npy` and `image_feat.npy`.
 
 Row i of a feature file belongs to row i of the items table; a row of zeros says that the item
-lacks the modality. Vectors are cached by content, see `training.content_cache`.
+lacks the modality. Vectors are cached by content, see `training.content.cache`.
 """
 
 import os
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bundle.errors import InputError
-from training.content_batches import Content, encode_contents
-from training.content_cache import CACHE_FILE, VectorCache, cache_folder
-from training.content_defaults import default_image_encoder, default_text_encoder
-from training.content_encoders import load_encoder
-from training.content_items import ItemContent, read_item_content
-from training.content_onnx import ContentEncoder
-from training.content_pictures import quiet_pillow
-from training.content_report import (
+from training.content.batches import Content, encode_contents
+from training.content.cache import CACHE_FILE, VectorCache, cache_folder
+from training.content.defaults import default_image_encoder, default_text_encoder
+from training.content.encoders import load_encoder
+from training.content.items import ItemContent, read_item_content
+from training.content.onnx import ContentEncoder
+from training.content.pictures import quiet_pillow
+from training.content.report import (
     N_EXAMPLES,
     FeatureReport,
     Modality,

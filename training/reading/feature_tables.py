@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from training.read_columns import distinct_ids, ids, is_list, numbers, plain
-from training.read_file import Source
+from training.reading.columns import distinct_ids, ids, is_list, numbers, plain
+from training.reading.file import Source
 
 KEYS = ("item_id", "itemID")
 LISTS = "features"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.read_columns import distinct_ids, ids, is_list, plain
-from training.read_file import Source
+from training.reading.columns import distinct_ids, ids, is_list, plain
+from training.reading.file import Source
 
 TEXT_COLUMNS = ("title", "text", "description", "image", "image_path", "categories")
 """Columns that stay text even where every value looks like a number."""

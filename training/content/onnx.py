@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from bundle.errors import InputError
-from training.content_specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
+from training.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 
 Prepared: TypeAlias = NDArray[Any]
 """One item as the model wants it: token ids [≤ L] int64, or pixels float32."""

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from bundle.errors import InputError
 from bundle.ids import IdMap
-from training.read_columns import ids as checked_ids
-from training.read_file import TABLE_SUFFIXES, Source
+from training.reading.columns import ids as checked_ids
+from training.reading.file import TABLE_SUFFIXES, Source
 
 ID_COLUMNS = ("item_id", "itemID")
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from bundle.errors import InputError
 from bundle.ids import IdMap
 from training.dataset import Dataset, Modality, fingerprint
-from training.read_features import Content, place, read_contents
-from training.read_interactions import Log, blind_spots, read_log, renumbered
-from training.read_layout import Layout, named, several
-from training.read_mmrec import mmrec_layout
-from training.read_tables import tables_layout
+from training.reading.features import Content, place, read_contents
+from training.reading.interactions import Log, blind_spots, read_log, renumbered
+from training.reading.layout import Layout, named, several
+from training.reading.mmrec import mmrec_layout
+from training.reading.tables import tables_layout
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 

@@ -9,9 +9,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from training.content_cache import VectorCache, content_key
-from training.content_onnx import ContentEncoder
-from training.content_pictures import UnreadableError, read_picture
+from training.content.cache import VectorCache, content_key
+from training.content.onnx import ContentEncoder
+from training.content.pictures import UnreadableError, read_picture
 
 COMMIT_BATCHES = 8
 """Batches between two commits to the cache: what a killed run has to repeat."""

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from bundle.errors import InputError
 from training.dataset import Modality
-from training.read_arrays import read_graph, read_matrix
-from training.read_feature_tables import read_keyed
-from training.read_file import TABLE_SUFFIXES, Source, first_line_not_utf8, located
+from training.reading.arrays import read_graph, read_matrix
+from training.reading.feature_tables import read_keyed
+from training.reading.file import TABLE_SUFFIXES, Source, first_line_not_utf8, located
 
 _PART = re.compile(r"(?P<name>.+)_(?P<part>feat(?=\.)|items(?=\.txt$)|knn).*")
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.dataset import TEST, TRAIN, VALID, Interactions
-from training.read_columns import encode, ids, labels, numbers
-from training.read_file import Source
+from training.reading.columns import encode, ids, labels, numbers
+from training.reading.file import Source
 
 
 @dataclass(frozen=True)

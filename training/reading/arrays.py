@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.read_file import located
+from training.reading.file import located
 
 COSINE_SLACK = 1e-3
 """By how much a stored cosine may leave [-1, 1] through rounding; float16 is that coarse."""

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from bundle.errors import InputError
-from training import read_delimited, read_json
+from training.reading import delimited, json
 
 KINDS = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".inter": "tsv", ".item": "tsv"}
 """Format of each suffix."""
@@ -44,9 +44,9 @@ class Source:
             place = None if row is None else f"row {row} (from 0)"
             return located(self.name, what, place, column)
         line = (
-            read_json.line_of_row(self.path, row)
+            json.line_of_row(self.path, row)
             if self.kind == "jsonl"
-            else read_delimited.line_of_row(self.path, self.kind == "tsv", row)
+            else delimited.line_of_row(self.path, self.kind == "tsv", row)
         )
         place = f"line {line}" if line is not None else f"row {row} (from 0)"
         return located(self.name, what, place, column)
@@ -67,9 +67,9 @@ class Source:
                     with pyarrow.parquet.ParquetFile(self.path) as file:
                         names = list(file.schema_arrow.names)
                 case "jsonl":
-                    names = read_json.header(self.path)
+                    names = json.header(self.path)
                 case _:
-                    names = read_delimited.header(self.path, self.kind == "tsv")
+                    names = delimited.header(self.path, self.kind == "tsv")
         except _UNREADABLE as error:
             raise self._explained(error, {}) from error
         if not names:
@@ -110,10 +110,10 @@ class Source:
                 with pyarrow.parquet.ParquetFile(self.path) as file:
                     return file.read(columns)
             case "jsonl":
-                return read_json.read(self.path, types)
+                return json.read(self.path, types)
             case _:
                 typed = {name: types[name] for name in columns if name in types}
-                return read_delimited.read(self.path, self.kind == "tsv", typed, columns)
+                return delimited.read(self.path, self.kind == "tsv", typed, columns)
 
     def _explained(self, error: Exception, types: Mapping[str, pa.DataType]) -> InputError:
         """The sentence for what a reader raised."""
@@ -124,9 +124,9 @@ class Source:
         if (line := first_line_not_utf8(self.path)) is not None:
             return located(self.name, "not UTF-8 text", f"line {line}")
         mistake = (
-            read_json.mistake(self.path, types, error)
+            json.mistake(self.path, types, error)
             if self.kind == "jsonl"
-            else read_delimited.mistake(self.path, self.kind == "tsv", error)
+            else delimited.mistake(self.path, self.kind == "tsv", error)
         )
         place = None if mistake.line is None else f"line {mistake.line}"
         return located(self.name, mistake.what, place, mistake.column)

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 from bundle.errors import InputError
-from training.content_encoders import ImageEncoder, TextEncoder, load_encoder
-from training.content_specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
+from training.content.encoders import ImageEncoder, TextEncoder, load_encoder
+from training.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 
 _MODEL_FILE = "model.onnx"
 _EXPORT_VERSION = b"1"
@@ -70,7 +70,7 @@ def default_image_encoder(cache: Path, threads: int, size: int = 224) -> ImageEn
 
 def _export(weights: Path, size: int, folder: Path) -> None:
     """Fills `folder` in one step, so that no other process sees half an encoder."""
-    from training.content_export import export_efficientnet  # imports torch
+    from training.content.export import export_efficientnet  # imports torch
 
     # Google's Lite models were trained on (pixel - 127) / 128, other than what the README of the
     # PyTorch port says; only so do activations agree with the batch norms' running statistics.

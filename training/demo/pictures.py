@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from training.demo_shapes import SHAPES
+from training.demo.shapes import SHAPES
 
 SIDE = 128
 """Width and height of a picture in pixels."""

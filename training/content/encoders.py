@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bundle.errors import InputError
-from training.content_onnx import ContentEncoder, Prepared
-from training.content_pictures import decode_picture, fit_square
-from training.content_specs import ImageEncoderSpec, TextEncoderSpec, read_spec
+from training.content.onnx import ContentEncoder, Prepared
+from training.content.pictures import decode_picture, fit_square
+from training.content.specs import ImageEncoderSpec, TextEncoderSpec, read_spec
 
 
 class TextEncoder(ContentEncoder):

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from training.read_file import Source
+from training.reading.file import Source
 
 _LARGEST = float(np.finfo(np.float32).max)
 

@@ -1,6 +1,6 @@
 """EfficientNet-Lite0 from its PyTorch weights to ONNX, once a machine.
 
-Imports torch; `training.content_defaults` imports this file only when there is nothing exported.
+Imports torch; `training.content.defaults` imports this file only when there is nothing exported.
 """
 
 import logging

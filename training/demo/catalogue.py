@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import InputError
-from training.demo_pictures import COLOURS, PATTERNS, draw_product
-from training.demo_shapes import SHAPES
-from training.demo_truth import Looks, Taste, Truth, taste_hit_rate, write_truth
-from training.demo_words import write_title
+from training.demo.pictures import COLOURS, PATTERNS, draw_product
+from training.demo.shapes import SHAPES
+from training.demo.truth import Looks, Taste, Truth, taste_hit_rate, write_truth
+from training.demo.words import write_title
 
 __all__ = ["TRUTH_FILE", "Truth", "make_catalogue", "taste_hit_rate"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.json
 
-from training.read_delimited import Mistake
+from training.reading.delimited import Mistake
 
 
 def header(path: Path) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from bundle.errors import InputError
-from training.read_file import TABLE_SUFFIXES, Source, located
-from training.read_interactions import Columns
-from training.read_items import ItemTable
+from training.reading.file import TABLE_SUFFIXES, Source, located
+from training.reading.interactions import Columns
+from training.reading.items import ItemTable
 
 Matching = Literal["number", "table"]
 """To which item row r of an array belongs that has no `<modality>_items.txt`: to the item whose

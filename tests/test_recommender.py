@@ -1,0 +1,105 @@
+"""The recommender against NumPy, for flat and inverted-list indexes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundle_builders import make_contents
+
+from bundle import index
+from bundle.index import build_index, search_recall
+from bundle.loading import Bundle
+from bundle.recommender import Recommender
+from bundle.store import BundleStore
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    store = BundleStore(tmp_path_factory.mktemp("store"))
+    store.publish(make_contents(300, 150, 16, rng=np.random.default_rng(0)))
+    return store.load()
+
+
+def reference(bundle: Bundle, user: int, excluded: np.ndarray) -> np.ndarray:
+    """Scores [I] of one user, excluded items at −∞."""
+    vector = bundle.user_vectors[user]
+    scores = bundle.item_vectors @ vector if vector.any() else bundle.popularity.astype(np.float32)
+    scores = scores.copy()
+    scores[excluded] = -np.inf
+    return scores
+
+
+@pytest.mark.parametrize("k", [1, 20, 150, 500])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_every_user_gets_the_exact_top_k(bundle, k, exclude_seen):
+    users = np.arange(len(bundle.users), dtype=np.int32)
+    none = np.empty(0, np.int32)
+    excluded = [bundle.seen.row(u) if exclude_seen else none for u in users]
+    for user, top in zip(users, Recommender(bundle).recommend(users, k, excluded), strict=True):
+        scores = reference(bundle, user, excluded[user])
+        expected = np.sort(scores)[::-1][: min(k, len(scores) - len(excluded[user]))]
+        np.testing.assert_allclose(top.scores, expected, atol=1e-5)
+        np.testing.assert_allclose(scores[top.item_idx], top.scores, atol=1e-5)
+        assert len(set(top.item_idx.tolist())) == len(top.item_idx)
+
+
+def test_equal_scores_come_in_the_order_of_the_items(bundle):
+    top = Recommender(bundle).popular(150)
+    order = sorted(range(150), key=lambda i: (-bundle.popularity[i], i))
+    assert top.item_idx.tolist() == order
+
+
+def test_similar_items_are_those_of_the_largest_cosine(bundle):
+    recommender = Recommender(bundle)
+    vectors = np.array(bundle.item_vectors, np.float64)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for item in range(0, 150, 11):
+        cosines = unit @ unit[item]
+        cosines[item] = -np.inf
+        top = recommender.similar(item, 10)
+        assert item not in top.item_idx
+        np.testing.assert_allclose(top.scores, np.sort(cosines)[::-1][:10], atol=1e-5)
+    assert len(recommender.similar(0, 500).item_idx) == 149
+
+
+def test_items_without_a_vector_resemble_nothing(tmp_path: Path):
+    contents = make_contents(30, 20, 8, rng=np.random.default_rng(0))
+    contents.item_vectors[[3, 4]] = 0
+    store = BundleStore(tmp_path)
+    store.publish(contents)
+    recommender = Recommender(store.load())
+    assert len(recommender.similar(3, 5).item_idx) == 0
+    assert not {3, 4} & set(recommender.similar(5, 20).item_idx.tolist())
+
+
+def test_a_large_catalogue_gets_inverted_lists_that_find_almost_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(index, "EXACT_BELOW", 1000)
+    rng = np.random.default_rng(0)
+    contents = make_contents(200, 4000, 16, rng=rng)
+    store = BundleStore(tmp_path)
+    store.publish(contents)
+    loaded = store.load()
+    assert loaded.manifest.index.kind == "ivf"
+    assert loaded.manifest.index.recall >= index.RECALL_TARGET
+    recall = search_recall(loaded.index, contents.user_vectors[:150], contents.item_vectors)
+    assert recall >= 0.97
+    users = np.arange(150, dtype=np.int32)
+    for user, top in zip(
+        users,
+        Recommender(loaded).recommend(users, 20, [loaded.seen.row(u) for u in users]),
+        strict=True,
+    ):
+        assert not set(top.item_idx.tolist()) & set(loaded.seen.row(user).tolist())
+        expected = loaded.item_vectors[top.item_idx] @ loaded.user_vectors[user]
+        np.testing.assert_allclose(top.scores, expected, atol=1e-5)
+
+
+def test_search_recall_counts_what_is_missed_and_allows_ties():
+    vectors = np.eye(8, dtype=np.float32)[[0, 0, 0, 1, 2, 3, 4, 5]]
+    flat, _ = build_index(vectors, vectors)
+    query = vectors[:1]
+    assert search_recall(flat, query, vectors, k=2) == 1  # two of three equal ones: any two
+    worse, _ = build_index(np.roll(vectors, 3, axis=0)[:, ::-1].copy(), vectors)
+    assert search_recall(worse, query, vectors, k=2) == 0

@@ -1,0 +1,253 @@
+"""Bundles and the store: what is whole is served, what is not is refused, whatever is killed."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundle_builders import make_contents
+from filelock import FileLock
+
+from bundle.errors import BundleError, StoreError
+from bundle.loading import Bundle
+from bundle.manifest import MANIFEST, Manifest
+from bundle.store import BundleStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BundleStore:
+    return BundleStore(tmp_path / "store")
+
+
+def publish(store: BundleStore, seed: int = 0) -> str:
+    rng = np.random.default_rng(seed)
+    parent = store.live_version()
+    return store.publish(make_contents(60, 40, 8, rng=rng, parent_version=parent))
+
+
+def test_what_was_published_is_what_is_loaded(store):
+    contents = make_contents(60, 40, 8, rng=np.random.default_rng(0))
+    version = store.publish(contents)
+    bundle = store.load()
+    assert bundle.version == version == store.current()
+    assert store.versions() == [version]
+    np.testing.assert_array_equal(bundle.user_vectors, contents.user_vectors)
+    np.testing.assert_array_equal(bundle.item_vectors, contents.item_vectors)
+    np.testing.assert_array_equal(bundle.seen.indices, contents.seen.indices)
+    np.testing.assert_array_equal(bundle.popularity, contents.seen.column_counts())
+    assert bundle.users.ids == contents.users.ids
+    assert bundle.item_table.equals(contents.item_table)
+    assert bundle.manifest.parts == contents.parts
+    assert bundle.report == contents.report
+    sample = contents.encoder_sample
+    encoded = bundle.item_encoder.encode(sample.features, sample.present)
+    np.testing.assert_allclose(encoded, sample.item_vectors, atol=1e-5)
+
+
+def test_vectors_are_memory_mapped(store):
+    publish(store)
+    bundle = store.load()
+    assert isinstance(bundle.item_vectors.base, np.memmap)
+
+
+def every_file(tmp_path: Path) -> list[str]:
+    store = BundleStore(tmp_path)
+    return [MANIFEST, *store.manifest(publish(store)).files]
+
+
+FILES = [
+    "config.json",
+    "encoder_sample.npz",
+    "item_encoder.onnx",
+    "item_vectors.npy",
+    "items.arrow",
+    "items.faiss",
+    "popularity.npy",
+    "report.json",
+    "seen_indices.npy",
+    "seen_indptr.npy",
+    "user_encoder.onnx",
+    "user_vectors.npy",
+    "users.arrow",
+]
+
+
+def test_the_list_of_files_is_complete(tmp_path):
+    assert every_file(tmp_path) == [MANIFEST, *FILES]
+
+
+@pytest.mark.parametrize("name", [MANIFEST, *FILES])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damage_to_any_file_is_refused_with_its_name(store, name, damage):
+    path = store.path(publish(store)) / name
+    raw = bytearray(path.read_bytes())
+    match damage:
+        case "flip":
+            raw[len(raw) // 2] ^= 1
+            path.write_bytes(raw)
+        case "truncate":
+            path.write_bytes(raw[: len(raw) // 2])
+        case "remove":
+            path.unlink()
+    with pytest.raises(BundleError, match=name):
+        store.load()
+
+
+def rewrite(directory: Path, name: str, content: bytes) -> None:
+    """Replace a file and its manifest entry: a bundle that is consistent and wrong."""
+    (directory / name).write_bytes(content)
+    raw = json.loads((directory / MANIFEST).read_bytes())
+    raw["files"][name] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (directory / MANIFEST).write_bytes(Manifest.model_validate(raw).to_bytes())
+
+
+def npy(tmp_path: Path, array: np.ndarray) -> bytes:
+    path = tmp_path / "array.npy"
+    np.save(path, array)
+    return path.read_bytes()
+
+
+def test_wrong_content_under_right_checksums_is_refused(store, tmp_path):
+    directory = store.path(publish(store))
+    whole = {path.name: path.read_bytes() for path in directory.iterdir()}
+    vectors = np.load(directory / "item_vectors.npy")
+    not_finite = vectors.copy()
+    not_finite[7, 1] = np.nan
+    cases = {
+        "item_vectors.npy": [
+            (npy(tmp_path, not_finite), "row 7 is not finite"),
+            (npy(tmp_path, vectors[:-1]), "expected float32"),
+            (npy(tmp_path, vectors.astype(np.float64)), "float64"),
+            (b"not an array", "cannot be read"),
+        ],
+        "items.faiss": [(b"no index", "FAISS cannot read it")],
+        "item_encoder.onnx": [
+            (b"no network", "ONNX Runtime cannot load it"),
+            (whole["user_encoder.onnx"], "has inputs"),
+        ],
+        "users.arrow": [
+            (whole["items.arrow"], "user_id"),
+            (b"no table", "cannot be read"),
+        ],
+    }
+    for name, variants in cases.items():
+        for content, message in variants:
+            rewrite(directory, name, content)
+            with pytest.raises(BundleError, match=message) as refused:
+                Bundle.load(directory)
+            assert name in str(refused.value)
+        for file, content in whole.items():
+            (directory / file).write_bytes(content)
+    assert Bundle.load(directory).version == directory.name
+
+
+def test_an_encoder_that_does_not_make_the_stored_sample_is_refused(store):
+    first, second = publish(store, 0), publish(store, 1)
+    other = (store.path(second) / "item_encoder.onnx").read_bytes()
+    rewrite(store.path(first), "item_encoder.onnx", other)
+    with pytest.raises(BundleError, match=r"item_encoder.onnx: differs from the stored sample"):
+        Bundle.load(store.path(first))
+
+
+def test_a_bundle_under_another_name_is_refused(store):
+    version = publish(store)
+    moved = version[:-8] + "00000000"
+    store.path(version).rename(store.path(version).parent / moved)
+    with pytest.raises(BundleError, match=f"holds the bundle {version}"):
+        store.load(moved)
+
+
+def test_an_empty_store_and_unknown_versions_say_so(store):
+    with pytest.raises(StoreError, match="nothing is published"):
+        store.current()
+    assert store.versions() == []
+    version = publish(store)
+    with pytest.raises(StoreError, match="has no bundle 'nonsense'"):
+        store.load("nonsense")
+    with pytest.raises(StoreError, match="no parent"):
+        store.rollback()
+    (store.root / "CURRENT").write_text("20200101T000000Z-deadbeef\n")
+    with pytest.raises(StoreError, match="deadbeef"):
+        store.load()
+    assert store.rollback(version) == version == store.current()
+
+
+def test_rollback_goes_to_the_parent_or_to_a_given_version(store):
+    first, second, third = (publish(store, seed) for seed in range(3))
+    assert store.rollback() == second == store.current()
+    assert store.rollback() == first
+    assert store.rollback(third) == third == store.current()
+
+
+def test_rollback_to_a_damaged_bundle_changes_nothing(store):
+    first, second = publish(store, 0), publish(store, 1)
+    (store.path(first) / "items.faiss").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"items.faiss"):
+        store.rollback()
+    assert store.current() == second
+
+
+def test_a_second_publisher_is_refused(store):
+    publish(store)
+    with (
+        FileLock(store.root / ".lock").acquire(),
+        pytest.raises(StoreError, match="somebody else is publishing"),
+    ):
+        publish(store, 1)
+
+
+def test_a_failed_publish_leaves_nothing_behind(store):
+    version = publish(store)
+    contents = make_contents(60, 40, 8, rng=np.random.default_rng(1))
+    contents.item_vectors[3, 0] = np.inf
+    with pytest.raises(BundleError, match=r"item_vectors.npy: row 3"):
+        store.publish(contents)
+    assert store.current() == version
+    assert [p.name for p in (store.root / "bundles").iterdir()] == [version]
+
+
+PUBLISHER = """
+import sys
+import numpy as np
+from bundle.store import BundleStore
+from bundle_builders import make_contents
+store = BundleStore(sys.argv[1])
+print("ready", flush=True)
+for seed in range(1000):
+    rng = np.random.default_rng(seed)
+    store.publish(make_contents(60, 40, 8, rng=rng, parent_version=store.live_version()))
+    print("published", flush=True)
+"""
+
+
+def test_kill_9_during_publish_leaves_a_whole_live_bundle(store):
+    publish(store)
+    rng = np.random.default_rng(0)
+    search_path = os.pathsep.join(p for p in sys.path if p)
+    killed_while_staging = 0
+    for _ in range(12):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PUBLISHER, str(store.root)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": search_path},
+        )
+        assert process.stdout is not None
+        with process.stdout as lines:
+            assert lines.readline() == b"ready\n"
+            time.sleep(rng.uniform(0.005, 0.3))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        killed_while_staging += any((store.root / "bundles").glob(".staging-*"))
+        for version in store.versions():
+            store.verify(version)
+        assert store.load().version == store.current()
+    assert killed_while_staging, "no kill hit the moment that this test is about"
+    version = publish(store, 2000)
+    assert store.current() == version
+    assert not list((store.root / "bundles").glob(".staging-*"))

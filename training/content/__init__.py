@@ -1,0 +1,1 @@
+"""From titles and pictures to features, by ONNX encoders."""

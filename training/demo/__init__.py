@@ -1,0 +1,1 @@
+"""A synthetic shop with drawn pictures and planted tastes, so that the right answer is known."""

@@ -1,0 +1,1 @@
+"""From the files of a folder to checked columns and arrays under one numbering."""
