@@ -6,31 +6,29 @@ They make vectors for what was not there at training time: `ItemEncoder` from an
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bundle.errors import BundleError, InputError
+from bundle.onnx import open_session
 
 Float = NDArray[np.float32]
 
 
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    available = ort.get_available_providers()
-    providers = [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in available]
-    # ONNX Runtime's exceptions have no common base; whatever it says, the file is unusable.
+PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+def _session(path: Path, threads: int) -> Any:
+    # Whatever ONNX Runtime says, and it raises many things, the file is unusable.
     try:
-        return ort.InferenceSession(path, options, providers=providers)
+        return open_session(path, threads, PROVIDERS)
     except Exception as error:
         raise BundleError(f"{path}: ONNX Runtime cannot load it ({error})") from error
 
 
-def _check_inputs(session: ort.InferenceSession, expected: list[str], path: Path) -> None:
+def _check_inputs(session: Any, expected: list[str], path: Path) -> None:
     found = [node.name for node in session.get_inputs()]
     if found != expected:
         raise BundleError(f"{path}: has inputs {found}, expected {expected}")

@@ -3,7 +3,7 @@
 import sys
 
 from bundle.errors import DRepMRecError
-from training.cli import app
+from training.commands import app
 
 
 def main() -> None:

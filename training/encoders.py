@@ -1,17 +1,14 @@
 """The bundle's encoders: fitted to the trained vectors, exported as ONNX, compared with torch."""
 
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 import bundle.encoders
 from bundle.contents import EncoderSample
@@ -20,10 +17,10 @@ from bundle.manifest import Part
 from models.encoders import ItemEncoder, UserEncoder, ridge
 from models.graphs import history_mean
 from training.dataset import Modality
+from training.onnx_export import export_onnx
 
 RIDGE = 1e-3
 """Strength of both maps, relative to the inputs' mean square."""
-OPSET = 18
 SAMPLE = 64
 """Items and users in the sample that the encoders must reproduce where they are loaded."""
 SAMPLE_HISTORY = 16
@@ -104,7 +101,7 @@ def export_item_encoder(encoder: ItemEncoder, names: list[str]) -> bytes:
     batch = torch.export.Dim("batch")
     # One tuple for the variadic argument, in it one entry for each input.
     shapes = (tuple({0: batch} for _ in example),)
-    return _export(encoder, tuple(example), [*names, "present"], "item_vectors", shapes)
+    return export_onnx(encoder, tuple(example), [*names, "present"], "item_vectors", shapes)
 
 
 def export_user_encoder(encoder: UserEncoder, dim: int) -> bytes:
@@ -112,30 +109,7 @@ def export_user_encoder(encoder: UserEncoder, dim: int) -> bytes:
     example = (torch.rand(2, 3, dim), torch.ones(2, 3), torch.ones(2, 3))
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("history")}
     names = ["item_vectors", "mask", "weights"]
-    return _export(encoder, example, names, "user_vectors", (axes, axes, axes))
-
-
-def _export(
-    module: nn.Module, example: tuple[Tensor, ...], names: list[str], output: str, shapes: Any
-) -> bytes:
-    # The exporter warns about its own internals and about packages that we do not use.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as directory, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = Path(directory) / "encoder.onnx"
-        torch.onnx.export(
-            module.eval(),
-            example,
-            path,
-            input_names=names,
-            output_names=[output],
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-        return path.read_bytes()
+    return export_onnx(encoder, example, names, "user_vectors", (axes, axes, axes))
 
 
 @torch.no_grad()

@@ -1,14 +1,15 @@
 """From a fitted model to the contents of a bundle."""
 
 import platform
-from importlib.metadata import version
 from typing import Any
 
+import faiss
 import numpy as np
 import torch
 
 from bundle.contents import BundleContents
 from bundle.manifest import Part
+from bundle.onnx import VERSION as ONNXRUNTIME_VERSION
 from models.drepmrec import DRepMRec
 from training.checkpoint import Progress
 from training.config import FitConfig, RunOptions
@@ -97,12 +98,17 @@ def make_contents(
 
 
 def _report(progress: Progress, split: Split, differences: dict[str, float]) -> dict[str, Any]:
-    packages = ("torch", "onnxruntime", "faiss-cpu", "numpy")
     return {
         "valid": progress.best,
         "best_epoch": progress.best_epoch,
         "history": progress.history,
         "split": split.how,
         "onnx_max_abs_difference": differences,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnxruntime": ONNXRUNTIME_VERSION,
+            "faiss": faiss.__version__,
+            "numpy": np.__version__,
+        },
     }

@@ -3,23 +3,20 @@
 Imports torch; `training.content.defaults` imports this file only when there is nothing exported.
 """
 
-import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 
 from bundle.errors import DRepMRecError
+from bundle.onnx import open_session
+from training.onnx_export import export_onnx
 
 TOLERANCE = 1e-4
 """Largest difference of a feature between torch and ONNX Runtime; features are 0…6."""
-
-_LOGGER = "torch.onnx._internal.exporter._registration"
 
 
 class PooledFeatures(nn.Module):
@@ -45,30 +42,11 @@ def export_efficientnet(weights: Path, size: int, model: Path) -> float:
     """
     net = PooledFeatures(size, weights)
     noise = torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(0))
-    logger = logging.getLogger(_LOGGER)
-    level = logger.level
-    with warnings.catch_warnings():
-        # The exporter warns about its own use of torch and about torchvision, which is not needed.
-        warnings.simplefilter("ignore")
-        logger.setLevel(logging.ERROR)
-        try:
-            program = torch.onnx.export(
-                net,
-                (noise,),
-                dynamo=True,
-                verbose=False,
-                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-                input_names=["image"],
-                output_names=["features"],
-            )
-        finally:
-            logger.setLevel(level)
-    if program is None:
-        raise DRepMRecError("torch exported no program")
-    program.save(str(model))
+    batch = {"image": {0: torch.export.Dim("batch")}}
+    model.write_bytes(export_onnx(net, (noise,), ["image"], "features", batch))
 
     two = noise[:2]  # another batch size than the exporter saw
-    session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    session = open_session(model, 1, ("CPUExecutionProvider",))
     (features,) = session.run(None, {"image": two.numpy()})
     with torch.inference_mode():
         difference = float(np.abs(net(two).numpy() - features).max())

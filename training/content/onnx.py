@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from bundle.errors import InputError
+from bundle.onnx import open_session
 from training.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 
 Prepared: TypeAlias = NDArray[Any]
@@ -59,7 +59,7 @@ class ContentEncoder(ABC):
         self._normalize = spec.normalize
         try:
             self.fingerprint = _fingerprint(spec, path, parts)
-            self._session = _session(path, threads)
+            self._session = open_session(path, threads, ("CPUExecutionProvider",))
         # onnx and onnxruntime raise what protobuf and C++ hand them, with no common base.
         except Exception as error:
             raise InputError(
@@ -107,16 +107,6 @@ class ContentEncoder(ABC):
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _session(path: Path, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors only
-    # Threads that spin while they wait double the time as soon as something else runs beside them.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _fingerprint(

@@ -1,0 +1,34 @@
+"""ONNX Runtime, quiet and within its thread budget: the only place that imports it."""
+
+import os
+from pathlib import Path
+
+# The wheels of ONNX Runtime send usage data unless told otherwise before they are imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime as ort
+
+VERSION: str = ort.__version__
+
+
+def open_session(path: Path, threads: int, providers: tuple[str, ...]) -> ort.InferenceSession:
+    """A session on a model file.
+
+    Args:
+        path: the `.onnx` file.
+        threads: of one operator.
+        providers: in order of preference; those that this machine does not offer are left out.
+
+    Raises:
+        Exception: ONNX Runtime's errors have no common base.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    # Threads that spin while they wait double the time as soon as something else runs beside them.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    offered = ort.get_available_providers()
+    return ort.InferenceSession(
+        str(path), options, providers=[name for name in providers if name in offered]
+    )

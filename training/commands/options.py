@@ -1,0 +1,30 @@
+"""Options and steps that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+
+from training.config import FitConfig
+from training.dataset import Dataset
+from training.split import Split, make_split
+
+Data = Annotated[Path, typer.Argument(help="Folder with interactions and features.")]
+Store = Annotated[Path, typer.Option(help="Directory of the store.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
+Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to fit.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as torch finds.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="TOML or JSON file with hyper-parameters.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One of them, e.g. model.dim=32."),
+]
+
+
+def read_and_split(data: Path, config: FitConfig) -> tuple[Dataset, Split]:
+    """The data set of a folder and its split, as a configuration wants them."""
+    dataset = Dataset.read(data, min_weight=config.min_weight)
+    return dataset, make_split(dataset, config.split, np.random.default_rng(config.split.seed))
