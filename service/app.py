@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import faiss
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from bundle.loading import Bundle
 from bundle.store import BundleStore
@@ -24,8 +25,8 @@ from service.settings import Settings
 API_VERSION = "1"
 DESCRIPTION = """Recommendations from a DRepMRec bundle.
 
-Every error has the shape of `ErrorBody`. Every response has an `X-Request-ID`: the one of the
-request, if it sent a sane one."""
+Every error has the shape of `ErrorBody`, unknown paths (404) and wrong methods (405) included.
+Every response has an `X-Request-ID`: the one of the request, if it sent a sane one."""
 
 
 def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
@@ -52,6 +53,7 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         lifespan=lifespan,
         # `/recommend` without an id is an unknown path, not a detour to `/recommend/`.
         redirect_slashes=False,
+        generate_unique_id_function=_operation_id,
     )
     log_requests = settings.log_level == "debug"
     app.add_middleware(RequestScope, metrics=metrics, log_requests=log_requests)
@@ -59,6 +61,11 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
     add_recommending(app)
     app.include_router(operations_router())
     return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Clients generated from the schema get `recommend()`, as nothing else has that name."""
+    return route.name
 
 
 @asynccontextmanager

@@ -74,6 +74,7 @@ class RedisLink:
         self._max_writes = settings.redis_write_queue
         self._to_write = asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
+        self._closing = False
 
     @property
     def degraded(self) -> bool:
@@ -92,9 +93,12 @@ class RedisLink:
 
     async def __aexit__(self, *_: object) -> None:
         """Stop the tasks and close the connections; writes that wait are given up."""
-        for task in self._background:
+        # A flag besides: before Python 3.12 a cancellation can get lost in `asyncio.wait_for`.
+        self._closing = True
+        tasks = [*self._background, *self._readers]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._background, *self._readers, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await self._client.aclose()
 
@@ -157,10 +161,10 @@ class RedisLink:
         return values
 
     async def _keep_writing(self) -> None:
-        while True:
+        while not self._closing:
             await self._to_write.wait()
             self._to_write.clear()
-            while self._writes:
+            while self._writes and not self._closing:
                 size = min(len(self._writes), MAX_BATCH)
                 batch = [self._writes.popleft() for _ in range(size)]
                 # redis-py annotates its pipeline for the blocking client, too.
@@ -176,7 +180,7 @@ class RedisLink:
                 self._metrics.redis_writes.labels("written").inc(len(batch) - refused)
 
     async def _keep_probing(self) -> None:
-        while True:
+        while not self._closing:
             await self._opened.wait()
             await asyncio.sleep(self._reset)
             self._breaker.probe()

@@ -39,20 +39,21 @@ def serve(settings: Settings) -> None:
     """
     configure_logs(settings.log_level)
     signal.signal(signal.SIGTERM, _leave)
-    listening = _bind(settings.host, settings.port)
-    # Opened before anything is served, so that what is wrong with it is one sentence for whoever
-    # starts the service. Workers open it again: each has its own index, the vectors are shared.
-    bundle = BundleStore(settings.store).load(
-        threads=settings.threads or thread_budget(settings.workers)
-    )
-    host, port = listening.getsockname()[:2]
-    LOGGER.info("listening", host=host, port=port, workers=settings.workers)
-    if settings.workers == 1:
-        Server(_config(settings, bundle)).run(sockets=[listening])
-        return
-    del bundle
-    with _metrics_directory():
-        Multiprocess(_config(settings), sockets=[listening]).run()
+    with _bind(settings.host, settings.port) as listening:
+        # Opened before anything is served, so that what is wrong with it is one sentence for
+        # whoever starts the service. Workers open it again: each has its own index, the vectors
+        # are shared.
+        bundle = BundleStore(settings.store).load(
+            threads=settings.threads or thread_budget(settings.workers)
+        )
+        host, port = listening.getsockname()[:2]
+        LOGGER.info("listening", host=host, port=port, workers=settings.workers)
+        if settings.workers == 1:
+            Server(_config(settings, bundle)).run(sockets=[listening])
+            return
+        del bundle
+        with _metrics_directory():
+            Multiprocess(_config(settings), sockets=[listening]).run()
 
 
 def worker_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:

@@ -1,0 +1,118 @@
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundle_builders import make_contents
+from numpy.typing import NDArray
+from servers import RunningRedis, RunningService
+
+from bundle.contents import BundleContents
+from bundle.store import BundleStore
+
+STRANGE_IDS = [
+    "a/b",
+    "/leading/and/trailing/",
+    "with space",
+    "100%",
+    "%2F",
+    "q?x=1&y=2#z",
+    "a/../b",
+    "plus+plus",
+    "日本語-ü-🙂",
+    'quote"back\\slash',
+    "line\nbreak\n",
+    "semi;colon,comma",
+]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A store with one bundle, and what went into it."""
+
+    store: Path
+    contents: BundleContents
+    version: str
+
+    @property
+    def known(self) -> list[str]:
+        """Ids of the users with a vector."""
+        has_taste = np.any(self.contents.user_vectors, axis=1)
+        return [u for u, taste in zip(self.contents.users.ids, has_taste, strict=True) if taste]
+
+    def scores(self, user_id: str) -> NDArray[np.float32]:
+        """The user's score of each item [I], by NumPy."""
+        row = self.contents.users.get(user_id)
+        assert row is not None
+        return self.contents.item_vectors @ self.contents.user_vectors[row]
+
+    def check(self, answer: dict[str, Any], k: int = 20, exclude_seen: bool = True) -> None:
+        """An answer for a known user has the right items; ties may be in any order."""
+        assert answer["source"] == "known_user"
+        scores = self.scores(answer["user_id"]).astype(np.float64)
+        row = self.contents.users.get(answer["user_id"])
+        assert row is not None
+        allowed = np.ones(len(scores), np.bool_)
+        if exclude_seen:
+            allowed[self.contents.seen.row(row)] = False
+        expected = np.sort(scores[allowed])[::-1][:k]
+        found = [self.contents.items.get(item["item_id"]) for item in answer["items"]]
+        assert len(set(found)) == len(found) == len(expected)
+        assert allowed[found].all()
+        given = [item["score"] for item in answer["items"]]
+        np.testing.assert_allclose(given, scores[found], atol=1e-5)
+        np.testing.assert_allclose(given, expected, atol=1e-5)
+        assert given == sorted(given, reverse=True)
+        assert [item["rank"] for item in answer["items"]] == list(range(1, len(found) + 1))
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
+    ids = [f"user-{u}" for u in range(40)] + STRANGE_IDS
+    ids += [f"user-{u}" for u in range(len(ids), 500)]
+    contents = make_contents(
+        500, 300, 16, rng=np.random.default_rng(7), user_ids=ids, mean_history=12
+    )
+    store = tmp_path_factory.mktemp("store")
+    return Published(store, contents, BundleStore(store).publish(contents))
+
+
+StartService = Callable[..., RunningService]
+
+
+@pytest.fixture(scope="session")
+def log_paths(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    directory = tmp_path_factory.mktemp("logs")
+    return (directory / f"{number}.log" for number in count())
+
+
+@pytest.fixture
+def start(published: Published, log_paths: Iterator[Path]) -> Iterator[StartService]:
+    """Starts services with options; they end with the test."""
+    running: list[RunningService] = []
+
+    def start_one(**options: Any) -> RunningService:
+        running.append(RunningService(published.store, next(log_paths), **options))
+        return running[-1]
+
+    yield start_one
+    for one in running:
+        one.close()
+
+
+@pytest.fixture(scope="session")
+def service(published: Published, log_paths: Iterator[Path]) -> Iterator[RunningService]:
+    """One service without Redis for all tests that leave it as it is."""
+    running = RunningService(published.store, next(log_paths))
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RunningRedis]:
+    running = RunningRedis()
+    yield running
+    running.close()

@@ -1,0 +1,93 @@
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from conftest import STRANGE_IDS, Published
+from servers import RunningService
+
+from service.schemas import Recommendations, SimilarItems
+
+
+def recommend(service: RunningService, user_id: str, **params: object) -> dict:
+    response = service.get(f"/recommend/{quote(user_id, safe='')}", **params)
+    assert response.status_code == 200, response.text
+    Recommendations.model_validate_json(response.content)
+    return response.json()
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_known_users_get_what_numpy_says(
+    service: RunningService, published: Published, exclude_seen: bool
+) -> None:
+    for user_id in published.known[:300]:
+        answer = recommend(service, user_id, k=15, exclude_seen=exclude_seen)
+        published.check(answer, 15, exclude_seen)
+        assert answer["user_id"] == user_id
+        assert answer["bundle_version"] == published.version
+        assert (answer["fallback_reason"], answer["degraded"]) == (None, False)
+
+
+def test_who_has_seen_almost_everything_gets_the_rest(
+    service: RunningService, published: Published
+) -> None:
+    answer = recommend(service, "user-0", k=20)
+    published.check(answer)
+    assert len(answer["items"]) == 3
+
+
+def test_k_beyond_the_catalogue_gives_all_items(
+    service: RunningService, published: Published
+) -> None:
+    answer = recommend(service, "user-5", k=500, exclude_seen=False)
+    published.check(answer, 500, exclude_seen=False)
+    assert len(answer["items"]) == 300
+
+
+@pytest.mark.parametrize("user_id", STRANGE_IDS)
+def test_ids_of_any_characters(service: RunningService, published: Published, user_id: str) -> None:
+    answer = recommend(service, user_id)
+    assert answer["user_id"] == user_id
+    published.check(answer)
+
+
+def test_a_slash_may_stand_for_itself(service: RunningService) -> None:
+    answer = service.get("/recommend/a/b").json()
+    assert (answer["user_id"], answer["source"]) == ("a/b", "known_user")
+
+
+@pytest.mark.parametrize(
+    ("user_id", "reason"), [("nobody", "unknown_user"), ("user-499", "no_interactions")]
+)
+def test_without_a_vector_the_popular_items_and_the_reason(
+    service: RunningService, published: Published, user_id: str, reason: str
+) -> None:
+    answer = recommend(service, user_id, k=10)
+    assert (answer["source"], answer["fallback_reason"]) == ("popular", reason)
+    counts = published.contents.seen.column_counts()
+    assert [i["score"] for i in answer["items"]] == np.sort(counts)[::-1][:10].tolist()
+    for item in answer["items"]:
+        assert counts[published.contents.items.get(item["item_id"])] == item["score"]
+
+
+def test_the_second_request_finds_the_vector_in_the_cache(service: RunningService) -> None:
+    assert [recommend(service, "user-333")["cache"] for _ in range(2)] == ["miss", "hit"]
+
+
+def test_similar_items_by_cosine(service: RunningService, published: Published) -> None:
+    vectors = published.contents.item_vectors
+    titles = dict(published.contents.item_table.select(["item_id", "title"]).to_pydict().items())
+    title_of = dict(zip(titles["item_id"], titles["title"], strict=True))
+    for item_idx in (0, 7, 299):
+        item_id = published.contents.items[item_idx]
+        response = service.get(f"/similar/{item_id}", k=12)
+        SimilarItems.model_validate_json(response.content)
+        answer = response.json()
+        cosines = vectors @ vectors[item_idx]
+        cosines[item_idx] = -2
+        given = [item["score"] for item in answer["items"]]
+        np.testing.assert_allclose(given, np.sort(cosines)[::-1][:12], atol=1e-5)
+        found = [published.contents.items.get(item["item_id"]) for item in answer["items"]]
+        np.testing.assert_allclose(given, cosines[found], atol=1e-5)
+        assert [i["title"] for i in answer["items"]] == [
+            title_of[i["item_id"]] for i in answer["items"]
+        ]

@@ -1,0 +1,216 @@
+"""Redis dies, hangs, lies and comes back; the answers stay right."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from conftest import Published, StartService
+from servers import RunningRedis, RunningService, tcp_server_that_says, wait_until
+
+from service.vector_codec import encode_vector
+
+# Every request goes to Redis, and a machine that is busy for a moment is no failure of it.
+ALWAYS_REDIS = {"vector_cache_size": 0, "redis_timeout": 2}
+
+
+def key(published: Published, user_id: str, namespace: str = "default") -> bytes:
+    return f"drepmrec:{namespace}:{published.version}:user_vector:{user_id}".encode()
+
+
+def ask(service: RunningService, published: Published, user_id: str) -> dict[str, Any]:
+    response = service.get(f"/recommend/{user_id}")
+    assert response.status_code == 200, response.text
+    answer: dict[str, Any] = response.json()
+    published.check(answer)
+    return answer
+
+
+def test_vectors_are_written_once_and_read_from_then_on(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    options = {"redis_namespace": "shop-1", "vector_ttl": 100, "vector_ttl_jitter": 0.5}
+    service = start(redis_url=redis_server.url, **ALWAYS_REDIS, **options)
+    assert service.get("/readyz").json()["redis"] == "ok"
+    assert ask(service, published, "user-5")["cache"] == "miss"
+    stored = key(published, "user-5", "shop-1")
+    wait_until(lambda: redis_server.client.exists(stored), "the write")
+    vector = published.contents.user_vectors[5]
+    assert redis_server.client.get(stored) == encode_vector(stored, vector)
+    assert 50 <= redis_server.client.ttl(stored) <= 150
+    answer = ask(service, published, "user-5")
+    assert (answer["cache"], answer["degraded"]) == ("hit", False)
+    assert service.metric("vector_lookups_total", layer="redis", result="hit") == 1
+    assert service.metric("vector_lookups_total", layer="redis", result="miss") == 1
+    # Their lives differ.
+    for n in range(100, 120):
+        ask(service, published, f"user-{n}")
+    wait_until(lambda: redis_server.client.dbsize() > 10, "more writes")
+    assert len({redis_server.client.ttl(k) for k in redis_server.client.scan_iter()}) > 3
+
+
+def test_users_without_a_vector_never_touch_redis(
+    start: StartService, redis_server: RunningRedis
+) -> None:
+    service = start(redis_url=redis_server.url, **ALWAYS_REDIS)
+    before = redis_server.client.info("commandstats")["cmdstat_mget"]["calls"]
+    for n in range(50):
+        assert service.get(f"/recommend/nobody-{n}").json()["source"] == "popular"
+    assert service.get("/recommend/user-499").json()["fallback_reason"] == "no_interactions"
+    assert redis_server.client.info("commandstats")["cmdstat_mget"]["calls"] == before
+    assert redis_server.client.dbsize() == 0
+
+
+def test_wrong_bytes_are_recognised_counted_and_replaced(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    service = start(redis_url=redis_server.url, **ALWAYS_REDIS)
+    vectors = published.contents.user_vectors
+    length = len(encode_vector(b"", vectors[0]))
+    others_row = encode_vector(key(published, "user-21"), vectors[21])
+    wrong = {
+        "user-10": np.random.default_rng(0).bytes(length),
+        "user-11": b"\x00" * length,
+        "user-12": b"short",
+        "user-13": b"x" * 100_000,
+        "user-14": b"",
+        "user-15": others_row,  # whole, but another user's
+        "user-16": encode_vector(key(published, "user-16"), vectors[16])[:-1] + b"\x00",
+        "user-17": vectors[17].tobytes(),  # right, but without the digest
+    }
+    for user_id, value in wrong.items():
+        redis_server.client.set(key(published, user_id), value)
+    for user_id in wrong:
+        answer = ask(service, published, user_id)
+        assert (answer["cache"], answer["degraded"]) == ("miss", True)
+    assert service.metric("redis_errors_total", kind="corrupt") == len(wrong)
+    for user_id in wrong:
+        stored = key(published, user_id)
+        right = encode_vector(stored, vectors[int(user_id[5:])])
+        wait_until(lambda k=stored, v=right: redis_server.client.get(k) == v, "the overwriting")
+        answer = ask(service, published, user_id)
+        assert (answer["cache"], answer["degraded"]) == ("hit", False)
+    # A key of another type is no value; it is replaced as well.
+    redis_server.client.rpush(key(published, "user-18"), "a", "b")
+    ask(service, published, "user-18")
+    wait_until(lambda: redis_server.client.type(key(published, "user-18")) == b"string", "a value")
+    assert service.metric("degraded") == 0
+
+
+def test_a_thousand_requests_with_redis_killed_half_way(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    service = start(redis_url=redis_server.url, breaker_reset=0.2, **ALWAYS_REDIS)
+    users = [u for u in published.known if u.startswith("user-")][2:402]
+    asked = [users[n % len(users)] for n in range(1000)]
+
+    def one(n: int) -> dict[str, Any]:
+        if n == 500:
+            redis_server.kill()
+        return ask(service, published, asked[n])
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(one, range(1000)))
+    assert not any(answer["degraded"] for answer in answers[:450])
+    assert all(answer["degraded"] for answer in answers[550:])
+    assert service.get("/readyz").json() | {"bundle_version": ""} == {
+        "status": "ready",
+        "bundle_version": "",
+        "degraded": True,
+        "redis": "failing",
+    }
+    assert service.metric("degraded") == 1
+    assert service.metric("redis_errors_total", kind="connection") >= 3
+    assert service.metric("redis_breaker_state") in (1, 2)
+    redis_server.start()
+    wait_until(lambda: service.get("/readyz").json()["redis"] == "ok", "Redis in use again")
+    assert ask(service, published, "user-9")["degraded"] is False
+    assert service.metric("degraded") == 0
+    assert len(service.events("redis_left_alone")) >= 1
+
+
+def test_a_hung_redis_costs_a_few_slow_requests(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    service = start(
+        redis_url=redis_server.url, redis_timeout=0.1, breaker_reset=0.3, vector_cache_size=0
+    )
+    for user_id in ("user-30", "user-31"):
+        ask(service, published, user_id)
+    redis_server.hang()
+    seconds = []
+    for n in range(200):
+        started = time.monotonic()
+        answer = ask(service, published, f"user-{100 + n}")
+        seconds.append(time.monotonic() - started)
+        assert answer["degraded"]
+    # One for each failure that the breaker counts, and none for its probes.
+    assert sum(s > 0.05 for s in seconds) <= 4, sorted(seconds)[-8:]
+    assert max(seconds) < 0.5
+    assert service.metric("redis_errors_total", kind="timeout") >= 3
+    redis_server.resume()
+    wait_until(lambda: service.get("/readyz").json()["redis"] == "ok", "Redis in use again")
+    assert ask(service, published, "user-30")["degraded"] is False
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b":1\r\n",
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"+OK\r\n",
+        b"$-1\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"*1\r\n$3\r\nabc\r\n" * 3,
+        b"\x00\xff\xfe",
+    ],
+)
+def test_something_that_is_no_redis(
+    start: StartService, published: Published, reply: bytes
+) -> None:
+    with tcp_server_that_says(reply) as port:
+        service = start(redis_url=f"redis://127.0.0.1:{port}/0", breaker_reset=0.1, **ALWAYS_REDIS)
+        for n in range(10, 30):
+            assert ask(service, published, f"user-{n}")["cache"] == "miss"
+        assert service.terminate() == 0
+
+
+def test_redis_may_come_later(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    redis_server.kill()
+    service = start(redis_url=redis_server.url, breaker_reset=0.1)
+    assert ask(service, published, "user-5")["degraded"]
+    redis_server.start()
+    wait_until(lambda: not service.get("/readyz").json()["degraded"], "Redis in use")
+
+
+def test_more_requests_than_permits_are_refused_at_once(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    service = start(
+        redis_url=redis_server.url, redis_timeout=1, max_concurrency=4, vector_cache_size=0
+    )
+    redis_server.hang()
+
+    def one(n: int) -> httpx.Response:
+        with httpx.Client() as client:
+            return client.get(f"{service.url}/recommend/user-{n}", timeout=10)
+
+    with ThreadPoolExecutor(12) as pool:
+        responses = list(pool.map(one, range(12)))
+    refused = [r for r in responses if r.status_code == 503]
+    assert len(refused) == 8
+    for response in refused:
+        assert response.headers["retry-after"] == "1"
+        assert response.json()["error"]["code"] == "overloaded"
+        assert response.elapsed.total_seconds() < 0.9
+    for response in responses:
+        if response not in refused:
+            published.check(response.json())
+    assert service.metric("requests_shed_total") == 8
+    assert service.get("/recommend/user-50").status_code == 200

@@ -1,0 +1,18 @@
+"""`python -m service.openapi` prints the application's schema, which `docs/openapi.json` is."""
+
+import json
+import sys
+from pathlib import Path
+
+from service.app import create_app
+from service.settings import Settings
+
+
+def openapi_text() -> str:
+    """The OpenAPI schema as indented JSON."""
+    schema = create_app(Settings(store=Path("store"))).openapi()
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(openapi_text())
