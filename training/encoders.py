@@ -62,10 +62,12 @@ def fit_item_encoder(
     known = torch.from_numpy(np.flatnonzero(train.column_counts()))
     targets = torch.from_numpy(vectors.items)
     single = torch.eye(count)
-    subsets = torch.unique(torch.cat([torch.ones(1, count), single, 1 - single]), dim=0)
+    subsets = {
+        tuple(kept) for kept in torch.cat([torch.ones(1, count), single, 1 - single]).tolist()
+    }
 
     def pairs() -> Iterator[tuple[Tensor, Tensor]]:
-        for kept in subsets:
+        for kept in map(torch.tensor, sorted(subsets)):
             for rows in torch.split(known, 8192):
                 inputs = ItemEncoder.inputs([x[rows] for x in features], present[rows] * kept)
                 yield inputs, targets[rows]

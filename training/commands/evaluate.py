@@ -8,8 +8,16 @@ import typer
 from bundle.errors import InputError
 from bundle.store import BundleStore
 from training.baselines import Baseline, evaluate_baseline
-from training.commands.options import Data, Device, Seed, Store, Threads, read_and_split
-from training.config import RunOptions, stored_config
+from training.commands.options import (
+    Data,
+    Device,
+    Seed,
+    Store,
+    Threads,
+    read_and_split,
+    run_options,
+)
+from training.config import stored_config
 from training.evaluate import Evaluation, evaluate_bundle
 
 
@@ -46,7 +54,7 @@ def evaluate(
     if not relevant.nnz:
         raise InputError(f"{data}: the {part} part of the split is empty")
     found = evaluate_bundle(bundle, dataset, relevant, split.train)
-    run = RunOptions(seed=seed, device=device, threads=threads)
+    run = run_options(seed, device, threads)
     baselines: dict[str, dict[str, float]] = {}
     for name in () if no_baselines else baseline or Baseline:
         typer.echo(f"fitting and evaluating {name} …", err=True)

@@ -17,8 +17,9 @@ from training.commands.options import (
     Store,
     Threads,
     read_and_split,
+    run_options,
 )
-from training.config import FitConfig, RunOptions, load_config
+from training.config import FitConfig, load_config
 from training.export import make_contents
 from training.fit import fit as fit_model
 from training.split import Split
@@ -43,7 +44,7 @@ def fit(
     All hyper-parameters, with their defaults, are printed by `python -m training config`.
     """
     started = time.perf_counter()
-    options = RunOptions(seed=seed, device=device, threads=threads)
+    options = run_options(seed, device, threads)
     fit_config = load_config(config, assignments or [])
     bundle_store = BundleStore(store)
     dataset, split = read_and_split(data, fit_config)

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import torch
 import typer
 
-from training.config import FitConfig
+from bundle.errors import InputError
+from training.config import FitConfig, RunOptions
 from training.dataset import Dataset
 from training.split import Split, make_split
 
@@ -22,6 +24,17 @@ Assignments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="One of them, e.g. model.dim=32."),
 ]
+
+
+def run_options(seed: int, device: Literal["cpu", "cuda"], threads: int) -> RunOptions:
+    """Run options that this machine can honour.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device")
+    return RunOptions(seed=seed, device=device, threads=threads)
 
 
 def read_and_split(data: Path, config: FitConfig) -> tuple[Dataset, Split]:

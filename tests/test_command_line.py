@@ -1,0 +1,203 @@
+"""The command line as a person uses it: a folder in, a published bundle and honest words out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.recommender import Recommender
+from bundle.store import BundleStore
+from training.demo.catalogue import taste_hit_rate
+from training.demo.truth import read_truth
+
+FAST = ["--set", "model.dim=16", "--set", "model.negatives=256", "--threads", "2"]
+
+
+def command(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A drawn shop with features, and a store with a fitted bundle."""
+    root = tmp_path_factory.mktemp("world")
+    data, store = root / "data", root / "store"
+    command("demo", data, "--items", "400", "--users", "500")
+    said = command("features", data, "--text", "title", "--image", "image").stdout
+    assert "text_feat.npy: 400 items × 384" in said
+    assert "image_feat.npy: 400 items × 1280" in said
+    said = command("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=12").stdout
+    assert "500 users × 400 items" in said
+    assert "max abs difference" in said
+    assert "published " in said
+    return data, store
+
+
+def test_planted_tastes_come_back(world):
+    data, store = world
+    truth = read_truth(data / "planted_tastes.json")
+    bundle = BundleStore(store).load()
+    users = np.flatnonzero(np.asarray(bundle.user_vectors).any(1)).astype(np.int32)
+    results = Recommender(bundle).recommend(users, 10, [bundle.seen.row(u) for u in users])
+    hits = [
+        taste_hit_rate(truth, bundle.users[int(u)], [bundle.items[int(i)] for i in top.item_idx])
+        for u, top in zip(users, results, strict=True)
+    ]
+    everything = [taste_hit_rate(truth, bundle.users[int(u)], bundle.items.ids) for u in users]
+    assert np.mean(hits) > 0.5
+    assert np.mean(hits) > 4 * np.mean(everything)
+
+
+def test_evaluate_prints_a_table_or_one_json_object(world):
+    data, store = world
+    table = command("evaluate", data, "--store", store).stdout
+    for name in ("recall@20", "ndcg@20", "precision@20", "map@20", "coverage@20"):
+        assert name in table
+    for row in ("DRepMRec", "popularity", "item_cf", "lightgcn"):
+        assert row in table
+    done = command("evaluate", data, "--store", store, "--json", "--baseline", "popularity")
+    found = json.loads(done.stdout)
+    assert f"{found['recall@20']:.4f}" in table
+    assert found["recall@20"] > 2 * found["baselines"]["popularity"]["recall@20"]
+    assert found["bundle_version"] == BundleStore(store).current()
+    assert found["users"] > 0
+    valid = command("evaluate", data, "--store", store, "--json", "--no-baselines", "--split=valid")
+    report = BundleStore(store).load().report
+    assert json.loads(valid.stdout)["recall@20"] == pytest.approx(report["valid"]["recall@20"])
+
+
+def test_bundles_can_be_listed_shown_verified_and_rolled_back(world, tmp_path):
+    data, store = world
+    first = BundleStore(store).current()
+    command("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=1")
+    second = BundleStore(store).current()
+    listed = command("bundles", "list", "--store", store).stdout.splitlines()
+    assert [line.split()[:2] for line in listed] == [[first, "500"], ["*", second]]
+    shown = json.loads(command("bundles", "show", "--store", store).stdout)
+    assert shown["parent_version"] == first
+    assert command("bundles", "verify", "--store", store).stdout.count("whole") == 2
+    assert first in command("bundles", "rollback", "--store", store).stdout
+    assert BundleStore(store).current() == first
+    path = store / "bundles" / second / "items.faiss"
+    raw = bytearray(path.read_bytes())
+    raw[100] ^= 1
+    path.write_bytes(raw)
+    refused = command("bundles", "verify", second, "--store", store, code=1)
+    assert refused.stderr.startswith("error: ")
+    assert "items.faiss" in refused.stderr
+    command("bundles", "list", "--store", tmp_path / "empty")
+    assert (
+        "nothing is published"
+        in command("bundles", "show", "--store", tmp_path / "empty", code=1).stderr
+    )
+
+
+def test_a_killed_fit_is_resumed(world, tmp_path):
+    data, _ = world
+    store = tmp_path / "store"
+    arguments = ["fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=200"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process.stderr as lines:
+        for line in lines:
+            if line.startswith("epoch 2:"):
+                process.send_signal(signal.SIGKILL)
+                break
+        process.wait()
+    assert not (store / "CURRENT").exists()
+    done = command(*arguments[:-1], "optim.max_epochs=4", "--resume")
+    assert "epoch 1:" not in done.stderr
+    assert "of 4" in done.stdout
+    assert BundleStore(store).load().report["history"].__len__() == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "DATA", "--store", "S", "--set", "model.dimm=3"], "model.dimm: unknown key"),
+        (["fit", "NOWHERE", "--store", "S"], "NOWHERE"),
+        (["fit", "DATA", "--store", "S", "--config", "missing.toml"], "missing.toml"),
+        (["fit", "DATA", "--store", "S", "--resume"], "no checkpoint"),
+        (["features", "DATA"], "--text, --image or both"),
+        (["features", "DATA", "--text", "colourful"], "colourful"),
+        (["demo", "DATA"], "is not empty"),
+        (["fit", "DATA"], "--store"),
+        (["fit", "DATA", "--store", "S", "--device", "tpu"], "--device"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_exit_code_2(world, tmp_path, arguments, message):
+    names = {"DATA": str(world[0]), "S": str(tmp_path / "s"), "NOWHERE": str(tmp_path / "NOWHERE")}
+    refused = command(*[names.get(a, a) for a in arguments], code=2)
+    assert message in refused.stderr
+    assert not (tmp_path / "s" / "CURRENT").exists()
+
+
+def test_cuda_where_there_is_none_is_said_at_once(world, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    refused = command("fit", world[0], "--store", tmp_path, "--device", "cuda", code=2)
+    assert "no CUDA device" in refused.stderr
+
+
+def test_help_names_every_command_and_config_every_key():
+    said = command("--help").stdout
+    for name in ("fit", "evaluate", "features", "demo", "config", "bundles"):
+        assert name in said
+    config = command("config", "--set", "model.dim=3").stdout
+    assert "model.dim = 3" in config
+    assert "optim.patience" in config
+    assert "split.by" in config
+
+
+DATA = Path(os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / "../shared/data"))
+
+
+@pytest.mark.skipif(
+    not (DATA / "tiktok").is_dir(), reason="DREPMREC_DATA has no tiktok: real data are needed"
+)
+def test_tiktok_end_to_end(tmp_path):
+    store = tmp_path / "store"
+    started = time.monotonic()
+    command(
+        "fit", DATA / "tiktok", "--store", store, "--threads", "2", "--set", "optim.max_epochs=6"
+    )
+    assert time.monotonic() - started < 600
+    done = command("evaluate", DATA / "tiktok", "--store", store, "--json", "--no-baselines")
+    found = json.loads(done.stdout)
+    # Six epochs are a fifth of a fit; popularity has 0.060.
+    assert found["recall@20"] > 0.08
+    bundle = BundleStore(store).load()
+    users = np.arange(len(bundle.users), dtype=np.int32)
+    recommender = Recommender(bundle)
+    for start in range(0, len(users), 512):
+        block = users[start : start + 512]
+        results = recommender.recommend(block, 20, [bundle.seen.row(u) for u in block])
+        scores = bundle.user_vectors[block] @ bundle.item_vectors.T
+        for row, (user, top) in enumerate(zip(block, results, strict=True)):
+            if not bundle.user_vectors[user].any():
+                scores[row] = bundle.popularity
+            scores[row, bundle.seen.row(user)] = -np.inf
+            expected = np.sort(scores[row])[::-1][:20]
+            np.testing.assert_allclose(top.scores, expected, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(scores[row, top.item_idx], top.scores, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,209 @@
+"""What a fit hands over: vectors, parts, encoders; and their evaluation through the serving code."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from planted import N_GROUPS, planted_dataset
+
+from bundle.csr import Csr
+from bundle.ids import IdMap
+from bundle.loading import Bundle
+from bundle.recommender import Recommender
+from bundle.store import BundleStore
+from models.encoders import ItemEncoder, UserEncoder, ridge
+from training.config import RunOptions, load_config, stored_config
+from training.dataset import Dataset
+from training.evaluate import evaluate_bundle
+from training.export import fused_vectors, make_contents
+from training.fit import fit
+from training.ranking import evaluate_vectors
+from training.split import Split, make_split
+
+OPTIONS = [
+    "model.dim=8",
+    "model.negatives=32",
+    "optim.batch_size=64",
+    "optim.learning_rate=0.02",
+    "optim.max_epochs=25",
+]
+
+
+def publish(dataset: Dataset, directory: Path, *more: str) -> tuple[Bundle, Split, torch.nn.Module]:
+    config = load_config(None, [*OPTIONS, *more])
+    split = make_split(dataset, config.split, np.random.default_rng(0))
+    run = RunOptions()
+    model, progress = fit(
+        split, dataset.modalities, dataset.fingerprint, config, run, directory / "run"
+    )
+    store = BundleStore(directory / "store")
+    store.publish(make_contents(model, progress, dataset, split, config, run, None))
+    return store.load(), split, model
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory):
+    dataset = planted_dataset(n_users=120, n_items=90)
+    bundle, split, model = publish(dataset, tmp_path_factory.mktemp("export"))
+    return dataset, bundle, split, model
+
+
+def test_the_bundle_holds_the_models_vectors(published):
+    dataset, bundle, split, model = published
+    with torch.no_grad():
+        vectors = model()
+    np.testing.assert_allclose(bundle.item_vectors, vectors.items, atol=1e-6)
+    known = split.train.lengths > 0
+    np.testing.assert_allclose(bundle.user_vectors[known], vectors.users[known], atol=1e-6)
+    assert not bundle.user_vectors[~known].any()
+    assert not known.all(), "the data set should have a user without interactions"
+    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "image", "text"]
+    assert bundle.manifest.modalities == {"image": 8, "text": 8}
+    assert bundle.manifest.data_fingerprint == dataset.fingerprint
+    assert stored_config(bundle) == load_config(None, OPTIONS)
+    np.testing.assert_array_equal(bundle.popularity, split.train.column_counts())
+
+
+def test_onnx_and_torch_agree(published):
+    _, bundle, _, _ = published
+    differences = bundle.report["onnx_max_abs_difference"]
+    assert set(differences) == {"item_encoder", "user_encoder"}
+    assert max(differences.values()) < 1e-5
+
+
+def test_evaluation_through_the_serving_code_is_that_of_the_fit(published):
+    dataset, bundle, split, model = published
+    found = evaluate_bundle(bundle, dataset, split.valid, split.train)
+    fused = fused_vectors(model, split)
+    expected = evaluate_vectors(
+        torch.from_numpy(fused.users), torch.from_numpy(fused.items), split.valid, split.train
+    )
+    assert found.metrics == pytest.approx(expected)
+    assert bundle.report["valid"] == pytest.approx(expected)
+    assert found.unknown_users == found.unknown_items == 0
+
+
+def test_evaluation_follows_ids_not_rows(published):
+    """The same data in another order, with a user and an item that the bundle does not know."""
+    dataset, bundle, split, _ = published
+    n_users, n_items = len(dataset.users), len(dataset.items)
+    users, items = np.random.default_rng(1).permutation(n_users), np.arange(n_items)[::-1]
+    new_user, new_item = n_users, n_items
+    other = replace(
+        dataset,
+        users=IdMap([*(dataset.users[u] for u in users.tolist()), "stranger"], "user_id"),
+        items=IdMap([*(dataset.items[i] for i in items.tolist()), "novelty"], "item_id"),
+    )
+
+    def moved(matrix: Csr, extra: list[tuple[int, int]]) -> Csr:
+        rows, cols = matrix.pairs()
+        rows, cols = np.argsort(users)[rows], np.argsort(items)[cols]
+        rows = np.append(rows, [u for u, _ in extra]).astype(np.int64)
+        cols = np.append(cols, [i for _, i in extra]).astype(np.int64)
+        return Csr.from_pairs(rows, cols, n_users + 1, n_items + 1)
+
+    as_it_was = evaluate_bundle(bundle, dataset, split.test, split.train)
+    same = evaluate_bundle(bundle, other, moved(split.test, []), moved(split.train, []))
+    assert same.metrics["recall@20"] == pytest.approx(as_it_was.metrics["recall@20"])
+    popular = int(np.argmax(bundle.popularity))
+    extra = [(new_user, int(np.argsort(items)[popular])), (new_user, new_item)]
+    more = evaluate_bundle(bundle, other, moved(split.test, extra), moved(split.train, []))
+    assert more.n_users == same.n_users + 1
+    assert (more.unknown_users, more.unknown_items) == (1, 1)
+    # The stranger gets the popular items: one of the two relevant ones is found.
+    total = same.metrics["recall@20"] * same.n_users + 0.5
+    assert more.metrics["recall@20"] == pytest.approx(total / more.n_users)
+
+
+def test_a_new_items_features_lead_to_the_users_of_its_group(published):
+    dataset, bundle, _, _ = published
+    fresh = planted_dataset(n_users=120, n_items=90, seed=0)
+    rng = np.random.default_rng(5)
+    rows = rng.permutation(80)[:24]
+    features = {
+        name: m.features[rows] + 0.1 * rng.standard_normal((24, 8)).astype(np.float32)
+        for name, m in fresh.modalities.items()
+    }
+    for present in ([True, True], [True, False], [False, True]):
+        mask = np.tile(present, (24, 1))
+        vectors = bundle.item_encoder.encode(features, mask)
+        scores = vectors @ bundle.user_vectors[:-1].T
+        best = np.argsort(-scores, axis=1)[:, :10] % N_GROUPS
+        has_content = (np.abs(features["image"]).sum(1) > 1) | present[1]
+        assert (best == (rows % N_GROUPS)[:, None])[has_content].mean() > 0.8, present
+
+
+def test_a_user_folded_in_from_three_items_gets_items_of_the_same_group(published):
+    _, bundle, _, _ = published
+    for group in range(N_GROUPS):
+        history = np.array([group, group + N_GROUPS, group + 2 * N_GROUPS], np.int32)
+        vectors = np.array(bundle.item_vectors[history])[None]
+        user = bundle.user_encoder.encode(
+            vectors, np.ones((1, 3), np.bool_), np.ones((1, 3), np.float32)
+        )
+        top = Recommender(bundle).search(user, 8, [history])[0]
+        assert (top.item_idx % N_GROUPS == group).mean() > 0.8
+
+
+def test_padding_of_a_history_changes_nothing(published):
+    _, bundle, _, _ = published
+    rng = np.random.default_rng(0)
+    history = rng.standard_normal((2, 5, bundle.manifest.dim)).astype(np.float32)
+    mask = np.array([[True] * 5, [True] * 3 + [False] * 2])
+    weights = rng.random((2, 5)).astype(np.float32)
+    padded = bundle.user_encoder.encode(history, mask, weights)
+    short = bundle.user_encoder.encode(history[1:, :3], mask[1:, :3], weights[1:, :3])
+    np.testing.assert_allclose(padded[1:], short, atol=1e-6)
+
+
+def test_summed_fusion_has_one_part_and_says_so(tmp_path):
+    bundle, _, _ = publish(planted_dataset(), tmp_path, "model.fusion=sum", "optim.max_epochs=2")
+    assert [part.name for part in bundle.manifest.parts] == ["fused"]
+    assert bundle.manifest.dim == 8
+
+
+def test_data_without_features_make_a_bundle_too(tmp_path):
+    dataset = replace(planted_dataset(), modalities={})
+    bundle, split, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
+    assert bundle.manifest.modalities == {}
+    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 8)
+    assert evaluate_bundle(bundle, dataset, split.test, split.train).metrics["recall@20"] > 0
+
+
+def test_a_modality_known_by_its_graph_alone_is_used_but_not_encoded(tmp_path):
+    dataset = planted_dataset()
+    n_items = len(dataset.items)
+    neighbours = (np.arange(n_items)[:, None] + [4, 8, 12]) % n_items
+    graph = replace(
+        dataset.modalities["text"],
+        features=np.empty((n_items, 0), np.float32),
+        neighbour_idx=neighbours.astype(np.int32),
+        neighbour_cos=np.full((n_items, 3), 0.9, np.float32),
+    )
+    dataset = replace(dataset, modalities={"image": dataset.modalities["image"], "text": graph})
+    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
+    assert bundle.manifest.modalities == {"image": 8}
+    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "image", "text"]
+
+
+def test_ridge_finds_a_linear_map_and_depends_on_no_block():
+    generator = torch.Generator().manual_seed(0)
+    x, w = torch.randn(50, 4, generator=generator), torch.randn(4, 3, generator=generator)
+    torch.testing.assert_close(ridge([(x, x @ w)], 1e-9), w)
+    blocks = [(x[:20], (x @ w)[:20]), (x[20:], (x @ w)[20:])]
+    torch.testing.assert_close(ridge(blocks, 0.1), ridge([(x, x @ w)], 0.1))
+
+
+def test_encoders_put_each_part_on_its_sphere():
+    encoder = ItemEncoder([3], [(0, 2), (2, 4)], [0.8, 0.6], [None, 0], torch.randn(4, 4))
+    items = encoder(torch.randn(5, 3), torch.tensor([[1.0]] * 4 + [[0.0]]))
+    lengths = torch.stack([items[:, :2].norm(dim=1), items[:, 2:].norm(dim=1)], 1)
+    torch.testing.assert_close(lengths[:4], torch.tensor([[0.8, 0.6]] * 4))
+    torch.testing.assert_close(lengths[4], torch.tensor([0.0, 0.0]))
+    user = UserEncoder([(0, 2)], [0.5], [torch.eye(2)])
+    history = torch.tensor([[[3.0, 4.0], [9.0, 9.0]]])
+    one = user(history, torch.tensor([[1.0, 0.0]]), torch.ones(1, 2))
+    torch.testing.assert_close(one, torch.tensor([[0.3, 0.4]]))
+    assert user(history, torch.zeros(1, 2), torch.ones(1, 2)).abs().sum() == 0
