@@ -1,4 +1,4 @@
-"""What a fit hands over: vectors, parts, encoders; and their evaluation through the serving code."""
+"""What a fit hands over, and its evaluation through the code that serves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +118,7 @@ def test_evaluation_follows_ids_not_rows(published):
 
 
 def test_a_new_items_features_lead_to_the_users_of_its_group(published):
-    dataset, bundle, _, _ = published
+    _, bundle, _, _ = published
     fresh = planted_dataset(n_users=120, n_items=90, seed=0)
     rng = np.random.default_rng(5)
     rows = rng.permutation(80)[:24]
