@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from bundle.errors import DRepMRecError
-from service.cpu import limit_library_threads, thread_budget
+from service.cpu import single_threaded_libraries
 from service.settings import ENV_PREFIX, parse_settings
 
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
             option = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
             _complain(f"{option}: {problem['msg'].removeprefix('Value error, ')}")
         return 2
-    limit_library_threads(settings.threads or thread_budget(settings.workers))
+    single_threaded_libraries()
     # Imports NumPy and FAISS, which read the environment variables that were just set.
     from service.server import serve
 

@@ -1,5 +1,6 @@
 """The application factory."""
 
+import gc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -73,10 +74,8 @@ async def _running_service(
     settings: Settings, metrics: Metrics, bundle: Bundle | None
 ) -> AsyncIterator[Service]:
     threads = settings.threads or thread_budget(settings.workers)
-    faiss.omp_set_num_threads(threads)
+    faiss.omp_set_num_threads(1)  # of the calling thread, as all of OpenMP's settings
     async with AsyncExitStack() as stack:
-        # As many searches at a time as there are threads to spend, with one thread each: OpenMP
-        # counts by calling thread, and a search for one user gains little from more.
         pool = stack.enter_context(
             ThreadPoolExecutor(threads, "search", faiss.omp_set_num_threads, (1,))
         )
@@ -97,6 +96,10 @@ async def _running_service(
         )
         manifest = bundle.manifest
         metrics.set_bundle(bundle.version, manifest.index.kind, manifest.created_at)
+        # What is there now stays. Not looking through it again and again for garbage saves a tenth
+        # of a request's time.
+        gc.collect()
+        gc.freeze()
         LOGGER.info("serving", bundle_version=bundle.version, threads=threads)
         yield service
         LOGGER.info("stopped")

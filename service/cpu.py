@@ -1,7 +1,9 @@
 """How many threads FAISS, ONNX Runtime and BLAS may use together.
 
-They share one budget: three libraries that each start a thread for every core of the machine,
-in a container that may use two of them, spend their time waiting for each other.
+They share one budget, taken from the container's CPU quota, and spend it on several searches at a
+time, not on several threads for one search: OpenMP's threads wait for each other, and where one
+does not get its core, all stand still. On two busy cores a search for 16 users took 22 ms with two
+threads and 0.5 ms with one.
 """
 
 import os
@@ -38,10 +40,11 @@ def thread_budget(workers: int, cores: float | None = None) -> int:
     return max(1, int((available_cores() if cores is None else cores) / workers))
 
 
-def limit_library_threads(threads: int) -> None:
-    """Set the environment variables that OpenMP and BLAS read when they are loaded.
+def single_threaded_libraries() -> None:
+    """Have OpenMP and BLAS start no threads of their own.
 
-    Must run before NumPy and FAISS are imported; worker processes inherit it.
+    Sets what they read when they are loaded: must run before NumPy and FAISS are imported. Worker
+    processes inherit it.
     """
     for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
+        os.environ[name] = "1"

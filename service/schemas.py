@@ -169,5 +169,5 @@ class Info(_Schema):
 
     bundle: BundleInfo
     limits: Limits
-    threads: int = Field(description="FAISS, ONNX and BLAS threads of a worker")
+    threads: int = Field(description="searches at a time and ONNX threads, in a worker")
     settings: dict[str, Any] = Field(description="the configuration, without secrets")

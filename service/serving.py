@@ -17,6 +17,7 @@ from service.metrics import Metrics
 from service.permits import Permits
 from service.redis_cache import RedisVectorCache
 from service.redis_link import RedisLink
+from service.search_batches import SearchBatches
 from service.settings import Settings
 from service.user_vectors import UserVectors
 from service.vector_cache import LocalVectorCache
@@ -28,16 +29,18 @@ class Serving:
 
     Attributes:
         bundle: what was loaded.
-        recommender: searches in it.
+        recommender: answers what is not a search for a user.
+        searches: searches in it.
         vectors: the users' vectors.
         answers: makes JSON of results.
         has_taste: [U], false for users whose vector is zero.
-        threads: where searches run that take long; None if they run on the event loop.
+        threads: where work runs that takes long; None if it runs on the event loop.
         metrics: where searches are timed.
     """
 
     bundle: Bundle
     recommender: Recommender
+    searches: SearchBatches
     vectors: UserVectors
     answers: AnswerEncoder
     has_taste: NDArray[np.bool_]
@@ -49,11 +52,7 @@ class Serving:
     ) -> TopK:
         """Top k for a user vector [D] without the excluded item_idx."""
         started = perf_counter()
-        if self.threads is None:
-            top = self._search(vector, k, excluded)
-        else:
-            loop = asyncio.get_running_loop()
-            top = await loop.run_in_executor(self.threads, self._search, vector, k, excluded)
+        top = await self.searches.search(vector, k, excluded)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
@@ -68,9 +67,6 @@ class Serving:
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
-    def _search(self, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]) -> TopK:
-        return self.recommender.search(vector[None], k, [excluded])[0]
-
 
 @dataclass
 class Service:
@@ -80,7 +76,7 @@ class Service:
         settings: the configuration.
         metrics: its numbers.
         permits: for requests in work.
-        threads: budget of FAISS, ONNX Runtime and BLAS together.
+        threads: searches at a time in threads, and threads of ONNX Runtime.
         pool: threads for searches that take long.
         redis: the way to Redis, if one is configured.
         serving: what requests are answered from. Read it once a request: a swap replaces it.
@@ -106,9 +102,12 @@ def prepare_serving(
     size = settings.vector_cache_size
     dim = bundle.manifest.dim
     recommender = Recommender(bundle)
+    # A flat index answers in less time than the way to a thread and back takes.
+    threads = None if bundle.manifest.index.kind == "flat" else pool
     serving = Serving(
         bundle=bundle,
         recommender=recommender,
+        searches=SearchBatches(recommender, threads),
         vectors=UserVectors(
             bundle.user_vectors,
             LocalVectorCache(size) if size else None,
@@ -117,8 +116,7 @@ def prepare_serving(
         ),
         answers=AnswerEncoder(bundle),
         has_taste=np.any(bundle.user_vectors, axis=1),
-        # A flat index answers in less time than the way to a thread and back takes.
-        threads=None if bundle.manifest.index.kind == "flat" else pool,
+        threads=threads,
         metrics=metrics,
     )
     recommender.search(np.zeros((1, dim), np.float32), 20, [np.empty(0, np.int32)])

@@ -33,7 +33,9 @@ class Settings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256, description="processes")] = 1
     threads: Annotated[
         int | None,
-        Field(ge=1, description="FAISS, ONNX and BLAS threads of a worker [cores / workers]"),
+        Field(
+            ge=1, description="searches at a time and ONNX threads, in a worker [cores / workers]"
+        ),
     ] = None
     max_concurrency: Annotated[
         int, Field(ge=1, description="requests in work in a worker; more get 503 at once")

@@ -1,0 +1,125 @@
+"""Searches that come at the same moment are done together.
+
+For 6,710 items × 128 columns on one core, a search alone takes 54 µs, as one of 16 in a matrix
+product 28 µs. Nobody waits for company: a batch is what has come by the time that the event loop
+gets to it. Sums of a matrix product differ from others in the last bit, so equal requests may get
+scores that differ by 1e-7.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.recommender import Recommender, TopK
+
+MAX_TOGETHER = 64
+"""Queries of one batch: 1.5 ms of the event loop with the catalogue above."""
+MIN_TOGETHER = 8
+"""With fewer queries a matrix product takes longer than one query after another."""
+FEW_EXCLUDED = 100
+"""A query that excludes more asks for more results than its neighbours should pay for."""
+
+
+class _Query(NamedTuple):
+    vector: NDArray[np.float32]
+    k: int
+    excluded: NDArray[np.int32]
+    answer: asyncio.Future[TopK]
+
+
+class SearchBatches:
+    """Searches in one bundle.
+
+    Args:
+        recommender: does the searches.
+        pool: threads to do them in; None does them on the event loop.
+    """
+
+    def __init__(self, recommender: Recommender, pool: Executor | None) -> None:
+        self._recommender = recommender
+        self._pool = pool
+        self._waiting: list[_Query] = []
+
+    async def search(
+        self, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+    ) -> TopK:
+        """Top k for a user vector [D] without the excluded item_idx."""
+        loop = asyncio.get_running_loop()
+        query = _Query(vector, k, excluded, loop.create_future())
+        self._waiting.append(query)
+        if len(self._waiting) == 1:
+            # Behind all requests that are ready to run now.
+            loop.call_soon(self._start)
+        return await query.answer
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), MAX_TOGETHER):
+            batch = waiting[start : start + MAX_TOGETHER]
+            if self._pool is None:
+                done: asyncio.Future[list[TopK]] = loop.create_future()
+                # Whatever is wrong with one query is raised where all of them wait.
+                try:
+                    done.set_result(self._search(batch))
+                except Exception as error:
+                    done.set_exception(error)
+                _answer(batch, done)
+            else:
+                done = loop.run_in_executor(self._pool, self._search, batch)
+                done.add_done_callback(partial(_answer, batch))
+
+    def _search(self, batch: Sequence[_Query]) -> list[TopK]:
+        by_k: dict[int, list[int]] = defaultdict(list)
+        for position, query in enumerate(batch):
+            if len(query.excluded) <= FEW_EXCLUDED:
+                by_k[query.k].append(position)
+        found: dict[int, TopK] = {}
+        for k, positions in by_k.items():
+            if len(positions) >= MIN_TOGETHER:
+                vectors = np.stack([batch[position].vector for position in positions])
+                excluded = [batch[position].excluded for position in positions]
+                # In a thread this would race with other threads; inverted lists do not use it.
+                with _matrix_product() if self._pool is None else nullcontext():
+                    tops = self._recommender.search(vectors, k, excluded)
+                found.update(zip(positions, tops, strict=True))
+        return [
+            found[position] if position in found else self._search_one(query)
+            for position, query in enumerate(batch)
+        ]
+
+    def _search_one(self, query: _Query) -> TopK:
+        return self._recommender.search(query.vector[None], query.k, [query.excluded])[0]
+
+
+@contextmanager
+def _matrix_product() -> Iterator[None]:
+    """Make FAISS's exact search take BLAS, which it does for thousands of queries only.
+
+    The setting is global in the process, so this is for the event loop's thread only.
+    """
+    before = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
+
+
+def _answer(batch: Sequence[_Query], done: asyncio.Future[list[TopK]]) -> None:
+    error = done.exception()
+    for position, query in enumerate(batch):
+        if query.answer.done():  # who asked is gone
+            continue
+        if error is None:
+            query.answer.set_result(done.result()[position])
+        else:
+            query.answer.set_exception(error)
