@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from bundle.loading import Bundle
 from bundle.store import BundleStore
+from service.browse import browse_router
 from service.cpu import thread_budget
 from service.errors import handle_errors
 from service.logs import LOGGER
@@ -61,6 +62,8 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
     handle_errors(app)
     add_recommending(app)
     app.include_router(operations_router())
+    if settings.pictures is not None:
+        app.include_router(browse_router(settings.pictures))
     return app
 
 

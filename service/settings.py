@@ -43,6 +43,13 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[
         int, Field(ge=0, description="what a request may still take after SIGTERM, s")
     ] = 20
+    pictures: Annotated[
+        Path | None,
+        Field(
+            description="folder that the items' image paths are relative to; opens pages to look "
+            "at under /browse [none: no pages]"
+        ),
+    ] = None
     max_id_length: Annotated[
         int, Field(ge=1, le=4096, description="characters of a user_id or item_id")
     ] = 256
