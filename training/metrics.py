@@ -50,6 +50,34 @@ def contained(relevant: Csr, item_idx: NDArray[np.integer]) -> NDArray[np.bool_]
     return np.asarray((keys[place] == wanted) & (item_idx >= 0))
 
 
+def user_metrics(
+    item_idx: NDArray[np.integer],
+    scores: NDArray[np.floating],
+    relevant: Csr,
+    n_relevant: NDArray[np.integer] | None = None,
+    ks: Sequence[int] = DEFAULT_KS,
+) -> dict[str, NDArray[np.float64]]:
+    """The metrics that a user has of their own, at each k; arguments of `ranking_metrics`.
+
+    Returns:
+        `recall@k`, `ndcg@k`, `precision@k`, `map@k`, [B] each.
+    """
+    hits = pessimistic_hits(item_idx, scores, contained(relevant, item_idx)).astype(np.float64)
+    n_relevant = relevant.lengths if n_relevant is None else n_relevant
+    ranks = np.arange(1, hits.shape[1] + 1)
+    discounts = 1 / np.log2(ranks + 1)
+    ideal = np.concatenate([[0.0], np.cumsum(discounts)])
+    precision_at = np.cumsum(hits, 1) / ranks
+    metrics: dict[str, NDArray[np.float64]] = {}
+    for k in ks:
+        first, best = hits[:, :k], np.minimum(n_relevant, k)
+        metrics[f"recall@{k}"] = first.sum(1) / n_relevant
+        metrics[f"ndcg@{k}"] = (first * discounts[:k]).sum(1) / ideal[best]
+        metrics[f"precision@{k}"] = first.mean(1)
+        metrics[f"map@{k}"] = (first * precision_at[:, :k]).sum(1) / best
+    return metrics
+
+
 def ranking_metrics(
     item_idx: NDArray[np.integer],
     scores: NDArray[np.floating],
@@ -70,20 +98,11 @@ def ranking_metrics(
     Returns:
         `recall@k`, `ndcg@k`, `precision@k`, `map@k`, `coverage@k`.
     """
-    hits = pessimistic_hits(item_idx, scores, contained(relevant, item_idx)).astype(np.float64)
-    n_relevant = relevant.lengths if n_relevant is None else n_relevant
-    ranks = np.arange(1, hits.shape[1] + 1)
-    discounts = 1 / np.log2(ranks + 1)
-    ideal = np.concatenate([[0.0], np.cumsum(discounts)])
-    precision_at = np.cumsum(hits, 1) / ranks
+    per_user = user_metrics(item_idx, scores, relevant, n_relevant, ks)
     metrics: dict[str, float] = {}
     for k in ks:
-        first, best = hits[:, :k], np.minimum(n_relevant, k)
-        recommended = item_idx[:, :k]
-        metrics[f"recall@{k}"] = float((first.sum(1) / n_relevant).mean())
-        metrics[f"ndcg@{k}"] = float(((first * discounts[:k]).sum(1) / ideal[best]).mean())
-        metrics[f"precision@{k}"] = float(first.mean())
-        metrics[f"map@{k}"] = float(((first * precision_at[:, :k]).sum(1) / best).mean())
-        shown = np.unique(recommended[recommended >= 0])
+        own = (f"{name}@{k}" for name in ("recall", "ndcg", "precision", "map"))
+        metrics |= {name: float(per_user[name].mean()) for name in own}
+        shown = np.unique(item_idx[:, :k][item_idx[:, :k] >= 0])
         metrics[f"coverage@{k}"] = len(shown) / relevant.n_cols
     return metrics

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bundle.csr import Csr
-from training.metrics import DEFAULT_KS, ranking_metrics
+from training.metrics import DEFAULT_KS, ranking_metrics, user_metrics
 
 BLOCK = 1024
 """Users at a time: larger temporary buffers cost as much again in page faults."""
@@ -66,12 +66,25 @@ def evaluate_scores(
     return ranking_metrics(item_idx, scores, relevant.select(users), ks=ks)
 
 
+def evaluate_users(
+    score: Callable[[NDArray[np.int64]], Tensor],
+    relevant: Csr,
+    masked: Csr,
+    ks: tuple[int, ...] = DEFAULT_KS,
+) -> dict[str, NDArray[np.float64]]:
+    """`evaluate_scores` user by user: each metric [n] of those with relevant items, by user_idx."""
+    users = np.flatnonzero(relevant.lengths).astype(np.int64)
+    item_idx, scores = rank_all(score, users, masked, max(ks) + 1)
+    return user_metrics(item_idx, scores, relevant.select(users), ks=ks)
+
+
 def evaluate_vectors(
     users: Tensor, items: Tensor, relevant: Csr, masked: Csr, ks: tuple[int, ...] = DEFAULT_KS
 ) -> dict[str, float]:
     """`evaluate_scores` of inner products of users [U, D] and items [I, D]."""
+    return evaluate_scores(inner_products(users, items), relevant, masked, ks)
 
-    def score(user_idx: NDArray[np.int64]) -> Tensor:
-        return users[torch.from_numpy(user_idx).to(users.device)] @ items.T
 
-    return evaluate_scores(score, relevant, masked, ks)
+def inner_products(users: Tensor, items: Tensor) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Scores [b, I] of vectors of users [U, D] and items [I, D]."""
+    return lambda user_idx: users[torch.from_numpy(user_idx).to(users.device)] @ items.T

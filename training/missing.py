@@ -1,0 +1,46 @@
+"""Catalogues of which a part has lost a modality, for the curve of quality over what is missing."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from training.dataset import Modality
+
+
+def lose_one_modality(
+    modalities: dict[str, Modality], share: float, rng: np.random.Generator
+) -> dict[str, Modality]:
+    """The same modalities, of which a share of the items have one less.
+
+    Which items and which of those that they have is drawn; with one seed, the items of a smaller
+    share are among those of a larger one and lose the same.
+
+    Args:
+        modalities: of I items, by name; never changed.
+        share: of the items, rounded down.
+        rng: decides.
+    """
+    present = np.stack([modality.present for modality in modalities.values()])
+    n_items = present.shape[1]
+    first = rng.permutation(n_items)[: int(share * n_items + 1e-9)]
+    # The largest of uniform numbers over those that are there: each is as likely.
+    lost = np.where(present, rng.random(present.shape), -1).argmax(0)
+    missing = np.zeros_like(present)
+    missing[lost[first], first] = True
+    return {
+        name: _without(modality, of_modality)
+        for (name, modality), of_modality in zip(modalities.items(), missing, strict=True)
+    }
+
+
+def _without(modality: Modality, missing: np.ndarray) -> Modality:
+    features = np.where(missing[:, None], np.float32(0), modality.features)
+    kept = replace(modality, features=features, present=modality.present & ~missing)
+    if modality.neighbour_idx is None or modality.neighbour_cos is None:
+        return kept
+    gone = missing[:, None] | missing[modality.neighbour_idx] | (modality.neighbour_idx < 0)
+    return replace(
+        kept,
+        neighbour_idx=np.where(gone, np.int32(-1), modality.neighbour_idx),
+        neighbour_cos=np.where(gone, np.float32(0), modality.neighbour_cos),
+    )
