@@ -10,9 +10,13 @@ from pathlib import Path
 import torch
 from torch.utils.tensorboard.writer import SummaryWriter
 from tqdm import tqdm
+from typing_extensions import TypeVar
 
+from bundle.csr import Csr
 from bundle.errors import DRepMRecError
+from models.config import ModelConfig
 from models.drepmrec import Batch, DRepMRec
+from models.rivals.base import Rival
 from training.build import build_model
 from training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from training.config import FitConfig, RunOptions
@@ -22,6 +26,9 @@ from training.split import Split
 
 SELECTED_ON = "recall@20"
 CHECKPOINT = "checkpoint.pt"
+
+M = TypeVar("M", bound=DRepMRec | Rival, default=DRepMRec)
+Build = Callable[[Csr, dict[str, Modality], ModelConfig, torch.Generator, torch.device], M]
 
 
 class DivergedError(DRepMRecError):
@@ -38,7 +45,8 @@ def fit(
     *,
     resume: bool = False,
     after_epoch: Callable[[Progress], None] | None = None,
-) -> tuple[DRepMRec, Progress]:
+    build: Build[M] = build_model,  # type: ignore[assignment]  # the default of M fits
+) -> tuple[M, Progress]:
     """Fit a model and return it as it was when valid recall@20 was best.
 
     On the CPU the result depends on data, configuration and seed alone, also across a `resume`.
@@ -52,6 +60,7 @@ def fit(
         directory: gets the checkpoint and TensorBoard's files.
         resume: go on from the checkpoint.
         after_epoch: called after each epoch, e.g. to report.
+        build: makes the untrained model; a rival's says in `fingerprint` what else it depends on.
 
     Raises:
         DivergedError: a loss term is not finite.
@@ -61,7 +70,7 @@ def fit(
         torch.set_num_threads(run.threads)
     generator = torch.Generator().manual_seed(run.seed)
     device = torch.device(run.device)
-    model = build_model(split.train, modalities, config.model, generator, device)
+    model = build(split.train, modalities, config.model, generator, device)
     optimiser = torch.optim.Adam(
         model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
     )
@@ -107,7 +116,7 @@ def _finished(progress: Progress, config: FitConfig) -> bool:
 
 
 def _epoch(
-    model: DRepMRec,
+    model: DRepMRec | Rival,
     optimiser: torch.optim.Optimizer,
     split: Split,
     config: FitConfig,
@@ -121,6 +130,8 @@ def _epoch(
     steps = torch.split(order, config.optim.batch_size)
     sums: dict[str, float] = {}
     model.train()
+    if isinstance(model, Rival):
+        model.begin_epoch(generator)
     for number, step in enumerate(steps):
         negatives = torch.randint(
             split.train.n_cols, (config.model.negatives,), generator=generator
@@ -145,7 +156,7 @@ def _epoch(
 
 
 @torch.no_grad()
-def _evaluate(model: DRepMRec, split: Split) -> dict[str, float]:
+def _evaluate(model: DRepMRec | Rival, split: Split) -> dict[str, float]:
     model.eval()
     vectors = model()
     return evaluate_vectors(vectors.users, vectors.items, split.valid, split.train)
