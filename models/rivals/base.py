@@ -2,8 +2,9 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from models.drepmrec import Batch, Vectors, rows
+from models.drepmrec import Batch, Vectors
 from models.losses import bpr
 
 
@@ -51,9 +52,9 @@ class Rival(nn.Module):
         rejection, except that the interaction waits for the next epoch instead of a second draw.
         """
         negatives = self.drawn(batch)
-        users = rows(vectors.users, batch.user_idx)
-        positive = (users * rows(vectors.items, batch.item_idx)).sum(1)
-        negative = (users * rows(vectors.items, negatives)).sum(1)
+        users = F.embedding(batch.user_idx, vectors.users)
+        positive = (users * F.embedding(batch.item_idx, vectors.items)).sum(1)
+        negative = (users * F.embedding(negatives, vectors.items)).sum(1)
         keys = batch.user_idx * self.n_items + negatives
         place = torch.searchsorted(self.observed, keys).clamp_max(len(self.observed) - 1)
         negative = negative.masked_fill(self.observed[place] == keys, -torch.inf)
@@ -62,9 +63,9 @@ class Rival(nn.Module):
     def l2(self, vectors: Vectors, batch: Batch) -> Tensor:
         """½ (‖e_u‖² + ‖e_i‖² + ‖e_j‖²), mean over the batch (LightGCN, eq. 15, by batch)."""
         parts = (
-            rows(vectors.users, batch.user_idx),
-            rows(vectors.items, batch.item_idx),
-            rows(vectors.items, self.drawn(batch)),
+            F.embedding(batch.user_idx, vectors.users),
+            F.embedding(batch.item_idx, vectors.items),
+            F.embedding(self.drawn(batch), vectors.items),
         )
         return 0.5 * torch.cat(parts).square().sum() / len(batch.user_idx)
 

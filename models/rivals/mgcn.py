@@ -15,9 +15,10 @@ decay (the authors' halves in 850 epochs). Where an item lacks a modality, ē_m 
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.behaviour import LightGCN, initial_embedding
-from models.drepmrec import Batch, Vectors, rows, total
+from models.drepmrec import Batch, Vectors
 from models.graphs import interaction_graph
 from models.losses import info_nce
 from models.rivals.base import Rival, linear
@@ -103,15 +104,14 @@ class Mgcn(Rival):
         behaviour, side = self.both()
         vectors, config = self._by_side(behaviour + side), self.config
         users, items = torch.unique(batch.user_idx), torch.unique(batch.item_idx)
-        contrast = total(
-            (
-                info_nce(rows(side, idx), rows(behaviour, idx), config.contrast_temperature)
-                for idx in (users, self.n_users + items)
-            ),
-            users,
-        )
+        contrast = [
+            info_nce(
+                F.embedding(idx, side), F.embedding(idx, behaviour), config.contrast_temperature
+            )
+            for idx in (users, self.n_users + items)
+        ]
         return {
             "rank": self.ranking(vectors, batch),
-            "contrast": config.contrast * contrast,
+            "contrast": config.contrast * torch.stack(contrast).sum(),
             "l2": config.l2 * self.l2(vectors, batch),
         }

@@ -8,9 +8,10 @@ zero where one is missing. Columns of a vector: ids, content, bias; D in all.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.behaviour import initial_embedding
-from models.drepmrec import Batch, Vectors, rows
+from models.drepmrec import Batch, Vectors
 from models.rivals.base import Rival
 from models.rivals.config import PairwiseConfig
 
@@ -65,7 +66,7 @@ class Vbpr(Rival):
         per_item = torch.cat([self.item_ids, self.item_bias], 1)
         maps = self.projection.square().sum() + self.content_bias.square().sum()
         items = torch.cat([batch.item_idx, self.drawn(batch)])
-        embeddings = rows(per_user, batch.user_idx).square().sum()
-        embeddings = embeddings + rows(per_item, items).square().sum()
+        embeddings = F.embedding(batch.user_idx, per_user).square().sum()
+        embeddings = embeddings + F.embedding(items, per_item).square().sum()
         l2 = 0.5 * (embeddings + maps) / len(batch.user_idx)
         return {"rank": self.ranking(self(), batch), "l2": self.config.l2 * l2}
