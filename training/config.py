@@ -82,6 +82,19 @@ def load_config(file: Path | None, assignments: list[str]) -> FitConfig:
         raise InputError(f"configuration: {where}: {what}") from error
 
 
+def config_toml(config: FitConfig) -> str:
+    """A configuration as the TOML that `load_config` reads; keys that are None are left out."""
+    tree = config.model_dump(mode="json", exclude_none=True)
+    sections = {name: part for name, part in tree.items() if isinstance(part, dict)}
+    top = {name: value for name, value in tree.items() if name not in sections}
+    # Numbers, strings, booleans and lists of them look the same in JSON and in TOML.
+    lines = [f"{name} = {json.dumps(value)}" for name, value in top.items()]
+    for section, part in sections.items():
+        lines += ["", f"[{section}]"]
+        lines += [f"{name} = {json.dumps(value)}" for name, value in part.items()]
+    return "\n".join(lines).lstrip() + "\n"
+
+
 def stored_config(bundle: Bundle) -> FitConfig:
     """The hyper-parameters that a bundle was fitted with.
 
