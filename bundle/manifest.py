@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bundle.errors import BundleError
 
 MANIFEST = "manifest.json"
+POPULARITY = "popularity"
+"""Name of a part of one column: an item's bias, where users have 1. It is the last one."""
 
 
 class _Strict(BaseModel):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.loading import Bundle
+from bundle.manifest import POPULARITY
 
 NO_ITEMS = np.empty(0, np.int32)
 
@@ -31,7 +32,11 @@ class Recommender:
         self.bundle = bundle
         # Stable sort: items of equal popularity keep the order of their rows.
         self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
-        self._item_lengths = np.linalg.norm(bundle.item_vectors, axis=1)
+        # What an item is like does not depend on how popular it is.
+        last = bundle.manifest.parts[-1]
+        columns = last.start if last.name == POPULARITY else last.stop
+        self._directions = bundle.item_vectors[:, :columns]
+        self._item_lengths = np.linalg.norm(self._directions, axis=1)
 
     def search(
         self,
@@ -74,15 +79,17 @@ class Recommender:
     def similar(self, item_idx: int, k: int) -> TopK:
         """Items whose vectors have the largest cosine with one item's, without itself.
 
+        The popularity part is left out.
+
         An item without a vector (no interactions, no features) resembles nothing: no results.
         The search is exact: cosine is not what the index was built for.
         """
-        query = np.asarray(self.bundle.item_vectors[item_idx])
+        query = np.asarray(self._directions[item_idx])
         length = self._item_lengths[item_idx]
         if length == 0.0:
             return TopK(NO_ITEMS, np.empty(0, np.float32))
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = self.bundle.item_vectors @ (query / length) / self._item_lengths
+            cosines = self._directions @ (query / length) / self._item_lengths
         # 0/0: items without a vector go last, behind every cosine.
         cosines = np.where(self._item_lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
         wanted = min(k + 1, len(cosines))

@@ -1,6 +1,7 @@
 """The behaviour line: vectors of users and items from interactions alone.
 
-A backbone is any module without arguments to `forward` that returns users [U, D] and items [I, D].
+A backbone is any module without arguments to `forward` that returns users [U, D] and items [I, D];
+None for the users says that they are the mean of their items.
 """
 
 import torch
@@ -55,3 +56,34 @@ class LightGCN(nn.Module):
             users, items = self.graph.matmul(items), self.graph.matmul_transposed(users)
             user_sum, item_sum = user_sum + users, item_sum + items
         return user_sum / (self.n_layers + 1), item_sum / (self.n_layers + 1)
+
+
+class ItemLightGCN(nn.Module):
+    """LightGCN whose users have no embedding of their own (E_U⁰ = 0), so that nobody is unknown.
+
+    Then the even layers reach items and the odd ones users: E_I = mean of layers 0, 2, … ≤ L of
+    (R̃ᵀ R̃)^{l/2} E_I⁰ with R̃ the interaction graph.
+
+    Args:
+        graph: the interaction graph R̃ [U, I].
+        dim: D.
+        n_layers: L.
+        generator: for the initial embedding.
+    """
+
+    def __init__(
+        self, graph: SparseMatrix, dim: int, n_layers: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.graph = graph
+        self.n_hops = n_layers // 2
+        self.items = initial_embedding(graph.shape[1], dim, generator)
+
+    def forward(self) -> tuple[None, Tensor]:
+        """No users, and items [I, D]."""
+        items: Tensor = self.items
+        total = items
+        for _ in range(self.n_hops):
+            items = self.graph.matmul_transposed(self.graph.matmul(items))
+            total = total + items
+        return None, total / (self.n_hops + 1)

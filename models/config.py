@@ -20,10 +20,10 @@ class ModelConfig(BaseModel):
 
     dim: Count = 64
     """Width of the behaviour line and of each modality; concatenated vectors are wider."""
-    backbone: Literal["lightgcn", "mf"] = "lightgcn"
-    """What makes the behaviour line's vectors."""
+    backbone: Literal["items", "lightgcn", "mf"] = "items"
+    """What makes the behaviour line's vectors; items: LightGCN without user embeddings."""
     behaviour_layers: Layers = 2
-    """L of the behaviour line (lightgcn only)."""
+    """L of the behaviour line (not for mf)."""
     item_layers: Layers = 2
     """How often a modality's vectors are propagated over its item–item graph."""
     user_layers: Layers = 0
@@ -36,6 +36,10 @@ class ModelConfig(BaseModel):
     """concat: each line and modality has its own columns; sum: all share the same ones."""
     modal_weight: Weight = 1.0
     """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
+    leave_one_out: bool = True
+    """While training, whether a user as the mean of items leaves out the item to be ranked."""
+    item_bias: bool = True
+    """Whether a score has a popularity part: a number for each item, the same for all users."""
 
     ranking: Literal["softmax", "bpr"] = "softmax"
     """L_rank: sampled softmax, or BPR."""
@@ -45,7 +49,7 @@ class ModelConfig(BaseModel):
     """Uniformly drawn items, shared by a batch."""
     line_ranking: Weight = 0.0
     """w: weight of each line's own L_rank beside that of the fused vectors."""
-    intra_alignment: Weight = 0.1
+    intra_alignment: Weight = 0.0
     """α: pulls interacting pairs together inside each line (BMA)."""
     modality_alignment: Weight = 0.0
     """InfoNCE between the modalities of an item (BMA, the other half of intra-alignment)."""

@@ -1,7 +1,8 @@
 """What is exported as ONNX: vectors for items and users that were not there at training time.
 
 Both encoders are linear maps, part by part, fitted in closed form to the trained vectors: nothing
-to tune, the same result each time, and cheap enough for the request path.
+to tune, the same result each time, and cheap enough for the request path. The last column of the
+vectors may be the popularity part, a bias of the item: users have 1 there.
 """
 
 from collections.abc import Iterable
@@ -37,7 +38,8 @@ class ItemEncoder(nn.Module):
         part_columns: (start, stop) of each part of the vectors.
         part_lengths: length of each part.
         part_modality: for each part the modality that it needs to be there, None for behaviour.
-        weight: [ΣF_m + M, D] the maps W_m and V below each other.
+        weight: [ΣF_m + M, D] the maps W_m and V below each other; D without the popularity part.
+        popularity: a new item's bias, None if the vectors have no popularity part.
     """
 
     weight: Tensor
@@ -49,12 +51,14 @@ class ItemEncoder(nn.Module):
         part_lengths: list[float],
         part_modality: list[int | None],
         weight: Tensor,
+        popularity: float | None = None,
     ) -> None:
         super().__init__()
         self.widths = widths
         self.part_columns = part_columns
         self.part_lengths = part_lengths
         self.part_modality = part_modality
+        self.popularity = popularity
         self.register_buffer("weight", weight)
 
     @staticmethod
@@ -73,6 +77,8 @@ class ItemEncoder(nn.Module):
         ):
             part = length * F.normalize(mapped[:, start:stop], dim=1)
             parts.append(part if modality is None else part * present[:, modality : modality + 1])
+        if self.popularity is not None:
+            parts.append(torch.full_like(mapped[:, :1], self.popularity))
         return torch.cat(parts, 1)
 
 
@@ -83,6 +89,7 @@ class UserEncoder(nn.Module):
         part_columns: (start, stop) of each part.
         part_lengths: length of each part.
         weights: for each part a map [stop − start, stop − start].
+        popularity: whether the vectors have a popularity part.
     """
 
     def __init__(
@@ -90,8 +97,10 @@ class UserEncoder(nn.Module):
         part_columns: list[tuple[int, int]],
         part_lengths: list[float],
         weights: list[Tensor],
+        popularity: bool = False,
     ) -> None:
         super().__init__()
+        self.popularity = popularity
         self.part_columns = part_columns
         self.part_lengths = part_lengths
         self.weights = nn.ParameterList(nn.Parameter(w, requires_grad=False) for w in weights)
@@ -106,4 +115,7 @@ class UserEncoder(nn.Module):
                 self.part_columns, self.part_lengths, self.weights, strict=True
             )
         ]
+        if self.popularity:
+            # Nobody without a history gets a vector, not even the one that ranks by popularity.
+            parts.append((share.sum(1) > 0).to(mean.dtype))
         return torch.cat(parts, 1)

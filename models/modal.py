@@ -43,16 +43,15 @@ class FilterGate(nn.Module):
 
 
 class ModalEncoder(nn.Module):
-    """One modality's vectors of items and users.
+    """One modality's vectors of items, and what propagation makes of users.
 
     Items: gated features and, where wanted, a free embedding for what the features do not say,
-    propagated over the item–item graph. Users: the mean of their items, propagated over the
-    user–user graph.
+    propagated over the item–item graph. Users are the mean of their items (`models.history`),
+    propagated over the user–user graph.
 
     Args:
         features: [I, F_m], unit or zero rows; F_m = 0 where only a graph is known.
         present: [I] bool.
-        history: [U, I] rows that average a user's items.
         item_graph: [I, I] relation graph of this modality.
         user_graph: [U, U], None for no propagation among users.
         dim: D.
@@ -68,7 +67,6 @@ class ModalEncoder(nn.Module):
         self,
         features: Tensor,
         present: Tensor,
-        history: SparseMatrix,
         item_graph: SparseMatrix,
         user_graph: SparseMatrix | None,
         dim: int,
@@ -80,7 +78,6 @@ class ModalEncoder(nn.Module):
         super().__init__()
         self.register_buffer("features", features, persistent=False)
         self.register_buffer("present", present.float().unsqueeze(1), persistent=False)
-        self.history = history
         self.item_graph = item_graph
         self.user_graph = user_graph
         self.item_layers = item_layers
@@ -101,11 +98,13 @@ class ModalEncoder(nn.Module):
             h = h + self.embedding
         return h * self.present
 
-    def forward(self) -> tuple[Tensor, Tensor]:
-        """Users [U, D] and items [I, D]."""
-        items = mean_of_layers(self.item_graph, self.own(), self.item_layers)
-        users = mean_of_layers(self.user_graph, self.history.matmul(items), self.user_layers)
-        return users, items
+    def forward(self) -> Tensor:
+        """Items [I, D]."""
+        return mean_of_layers(self.item_graph, self.own(), self.item_layers)
+
+    def propagate_users(self, users: Tensor) -> Tensor:
+        """Users over the user–user graph: [U, D] → [U, D]."""
+        return mean_of_layers(self.user_graph, users, self.user_layers)
 
 
 def unit(x: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.behaviour import LightGCN, MatrixFactorisation
+from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation
 from models.config import ModelConfig
 from models.drepmrec import Batch, DRepMRec
-from models.graphs import history_mean, interaction_graph, nearest_neighbours, relation_graph
+from models.graphs import interaction_graph, nearest_neighbours, relation_graph
+from models.history import History
 from models.modal import FilterGate, ModalEncoder, mean_of_layers
 
 N_USERS, N_ITEMS, DIM = 9, 12, 4
@@ -26,7 +27,7 @@ def make_model(seed: int = 0, **options: object) -> DRepMRec:
     config = ModelConfig.model_validate({"dim": DIM, "negatives": 5} | options)
     generator = torch.Generator().manual_seed(seed)
     users, items = interactions()
-    history = history_mean(users, items, N_USERS, N_ITEMS)
+    history = History(users, items, N_USERS, N_ITEMS)
     graph = interaction_graph(users, items, N_USERS, N_ITEMS)
     encoders = {}
     for name, width in (("image", 6), ("text", 3), (GRAPH_ONLY, 0)):
@@ -34,11 +35,10 @@ def make_model(seed: int = 0, **options: object) -> DRepMRec:
         present = torch.ones(N_ITEMS, dtype=torch.bool)
         present[{"image": 2, "text": 3, GRAPH_ONLY: 4}[name]] = False
         features = F.normalize(features * present.unsqueeze(1), dim=1)
-        user_features = history.matmul(features)
+        user_features = history.users(features)
         encoders[name] = ModalEncoder(
             features=features[:, :width],
             present=present,
-            history=history,
             item_graph=relation_graph(*nearest_neighbours(features, present, 3)),
             user_graph=relation_graph(
                 *nearest_neighbours(user_features, torch.ones(N_USERS, dtype=torch.bool), 3)
@@ -49,8 +49,9 @@ def make_model(seed: int = 0, **options: object) -> DRepMRec:
             free_embedding=config.free_embedding,
             generator=generator,
         )
-    backbone = LightGCN(graph, DIM, config.behaviour_layers, generator)
-    return DRepMRec(backbone, encoders, config, generator)
+    kind = {"items": ItemLightGCN, "lightgcn": LightGCN}[config.backbone]
+    backbone = kind(graph, DIM, config.behaviour_layers, generator)
+    return DRepMRec(backbone, encoders, history, config, generator)
 
 
 def make_batch() -> Batch:
@@ -88,10 +89,61 @@ def test_modal_encoder_is_dense_algebra():
     h = (encoder.gate(encoder.features) + encoder.embedding) * encoder.present
     a, s = encoder.item_graph.to_dense(), encoder.user_graph.to_dense()
     items = (h + a @ h + a @ a @ h) / 3
-    users = encoder.history.to_dense() @ items
-    found_users, found_items = encoder()
-    torch.testing.assert_close(found_items, items)
-    torch.testing.assert_close(found_users, (users + s @ users) / 2)
+    torch.testing.assert_close(encoder(), items)
+    users = torch.randn(N_USERS, DIM)
+    torch.testing.assert_close(encoder.propagate_users(users), (users + s @ users) / 2)
+
+
+def test_users_of_a_line_are_the_mean_of_its_unit_items():
+    model = make_model(user_layers=0)
+    mean = model.history.mean.to_dense()
+    lines = model.lines()
+    items = [model.backbone()[1], *(encoder() for encoder in model.encoders)]
+    for vectors, expected in zip(lines.values(), items, strict=True):
+        torch.testing.assert_close(vectors.items, F.normalize(expected, dim=1))
+        torch.testing.assert_close(vectors.users, mean @ F.normalize(expected, dim=1))
+
+
+def test_item_lightgcn_is_lightgcn_with_users_that_start_at_zero():
+    users, items = interactions()
+    graph = interaction_graph(users, items, N_USERS, N_ITEMS)
+    one = ItemLightGCN(graph, DIM, 4, torch.Generator().manual_seed(0))
+    other = LightGCN(graph, DIM, 4, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        other.embeddings.users.zero_()
+        other.embeddings.items.copy_(one.items)
+    # Layers 1 and 3 of the items are zero: the mean over 0…4 has 3 of 5 terms.
+    torch.testing.assert_close(one()[1], other()[1] * 5 / 3)
+    assert one()[0] is None
+
+
+def test_leaving_one_out_is_the_mean_of_the_others():
+    users, items = interactions()
+    history = History(users, items, N_USERS, N_ITEMS)
+    x = torch.randn(N_ITEMS, DIM)
+    found = history.without(history.users(x), x, users, items)
+    for row, (user, item) in enumerate(zip(users.tolist(), items.tolist(), strict=True)):
+        others = [i for u, i in zip(users.tolist(), items.tolist(), strict=True) if u == user]
+        others.remove(item)
+        expected = x[others].mean(0) if others else torch.zeros(DIM)
+        torch.testing.assert_close(found[row], expected)
+
+
+@pytest.mark.parametrize("user_layers", [0, 1])
+def test_a_batchs_users_do_not_contain_the_item_that_is_ranked(user_layers):
+    """Moving the ranked item moves no user of its row, except over the user–user graph."""
+    model = make_model(user_layers=user_layers)
+    with torch.no_grad():
+        lines = model.lines()
+        before = model._batch_users(lines, make_batch())[0]
+        line = lines["behaviour"]
+        moved = line.items.clone()
+        moved[0] = 5.0
+        lines["behaviour"] = line._replace(items=moved, users=model.history.users(moved))
+        after = model._batch_users(lines, make_batch())[0]
+    ranked = make_batch().item_idx == 0
+    torch.testing.assert_close(before[ranked], after[ranked])
+    assert not torch.allclose(before[~ranked], after[~ranked])
 
 
 def test_mean_of_layers_without_a_graph_changes_nothing():
@@ -101,7 +153,7 @@ def test_mean_of_layers_without_a_graph_changes_nothing():
 
 @pytest.mark.parametrize(("fusion", "width"), [("concat", 4 * DIM), ("sum", DIM)])
 def test_fused_vectors_are_on_the_unit_sphere_where_nothing_is_missing(fusion, width):
-    vectors = make_model(fusion=fusion)()
+    vectors = make_model(fusion=fusion, item_bias=False)()
     assert vectors.users.shape == (N_USERS, width)
     assert vectors.items.shape == (N_ITEMS, width)
     lengths = vectors.items.norm(dim=1)
@@ -112,6 +164,8 @@ def test_fused_vectors_are_on_the_unit_sphere_where_nothing_is_missing(fusion, w
 
 def test_score_is_the_weighted_sum_of_the_parts_cosines():
     model = make_model(modal_weight=0.5)
+    assert model.bias is not None
+    model.bias.data.normal_()
     lines, weights = model.lines(), model.part_weights()
     assert sum(w * w for w in weights.values()) == pytest.approx(1)
     expected = sum(
@@ -119,7 +173,7 @@ def test_score_is_the_weighted_sum_of_the_parts_cosines():
         for name, v in lines.items()
     )
     vectors = model()
-    torch.testing.assert_close(vectors.users @ vectors.items.T, expected)
+    torch.testing.assert_close(vectors.users @ vectors.items.T, expected + model.bias)
 
 
 def test_an_item_without_a_modality_has_nothing_in_its_part():
@@ -155,8 +209,8 @@ EVERY_TERM = {
 def test_each_term_moves_what_it_should():
     model = make_model(**EVERY_TERM)
     lines = {"backbone", "encoders"}
-    assert gradients(model, "rank") == lines
-    assert gradients(model, "line_rank") == lines
+    assert gradients(model, "rank") == lines | {"bias"}
+    assert gradients(model, "line_rank") == lines | {"bias"}
     assert gradients(model, "intra") == lines
     assert gradients(model, "modality") == {"encoders"}
     assert gradients(model, "sss") == {"encoders"}
@@ -171,11 +225,12 @@ def test_each_term_moves_what_it_should():
     ],
 )
 def test_reach_of_inter_alignment_is_a_choice(reach, moved):
-    assert gradients(make_model(inter_alignment=0.1, alignment_reach=reach), "inter") == moved
+    model = make_model(inter_alignment=0.1, alignment_reach=reach)
+    assert gradients(model, "inter") == moved
 
 
 def test_terms_are_there_exactly_when_they_have_a_weight():
-    assert set(make_model(intra_alignment=0, sss=0).loss(make_batch())) == {"rank"}
+    assert set(make_model(sss=0).loss(make_batch())) == {"rank"}
     expected = {"rank", "line_rank", "intra", "modality", "inter", "sss"}
     assert set(make_model(**EVERY_TERM).loss(make_batch())) == expected
 
@@ -189,8 +244,9 @@ def test_weights_scale_their_terms():
 
 
 @pytest.mark.parametrize("ranking", ["softmax", "bpr"])
-def test_a_few_steps_order_what_was_liked_before_what_was_not(ranking):
-    model = make_model(ranking=ranking, free_embedding=True)
+@pytest.mark.parametrize("backbone", ["items", "lightgcn"])
+def test_a_few_steps_order_what_was_liked_before_what_was_not(ranking, backbone):
+    model = make_model(ranking=ranking, backbone=backbone, leave_one_out=False)
     optimiser = torch.optim.Adam(model.parameters(), 0.05)
     users, items = interactions()
     batch = Batch(users, items, torch.arange(N_ITEMS))
@@ -208,8 +264,9 @@ def test_a_few_steps_order_what_was_liked_before_what_was_not(ranking):
 def test_without_modalities_it_is_the_backbone_alone():
     generator = torch.Generator().manual_seed(0)
     backbone = MatrixFactorisation(N_USERS, N_ITEMS, DIM, generator)
-    config = ModelConfig(**EVERY_TERM, dim=DIM, backbone="mf")
-    model = DRepMRec(backbone, {}, config, generator)
+    config = ModelConfig(**EVERY_TERM, dim=DIM, backbone="mf", item_bias=False)
+    history = History(*interactions(), N_USERS, N_ITEMS)
+    model = DRepMRec(backbone, {}, history, config, generator)
     torch.testing.assert_close(model().users, F.normalize(backbone.users, dim=1))
     loss = torch.stack(list(model.loss(make_batch()).values())).sum()
     loss.backward()
@@ -220,3 +277,15 @@ def test_the_same_seed_makes_the_same_model():
     one, two, other = make_model(1), make_model(1), make_model(2)
     assert torch.equal(one().users, two().users)
     assert not torch.equal(one().users, other().users)
+
+
+def test_rows_that_leave_nothing_of_the_user_are_left_out():
+    model = make_model()
+    users, items = interactions()
+    model.history.counts[[2, 5]] = 1.0
+    batch = model._informative(make_batch())
+    kept = (users != 2) & (users != 5)
+    assert torch.equal(batch.user_idx, users[kept])
+    assert torch.equal(batch.item_idx, items[kept])
+    for everything in (make_model(leave_one_out=False), make_model(backbone="lightgcn")):
+        assert torch.equal(everything._informative(make_batch()).user_idx, users)

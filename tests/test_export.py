@@ -29,6 +29,7 @@ OPTIONS = [
     "optim.learning_rate=0.02",
     "optim.max_epochs=25",
 ]
+PARTS = ["behaviour", "image", "text", "popularity"]
 
 
 def publish(dataset: Dataset, directory: Path, *more: str) -> tuple[Bundle, Split, torch.nn.Module]:
@@ -59,7 +60,7 @@ def test_the_bundle_holds_the_models_vectors(published):
     np.testing.assert_allclose(bundle.user_vectors[known], vectors.users[known], atol=1e-6)
     assert not bundle.user_vectors[~known].any()
     assert not known.all(), "the data set should have a user without interactions"
-    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "image", "text"]
+    assert [part.name for part in bundle.manifest.parts] == PARTS
     assert bundle.manifest.modalities == {"image": 8, "text": 8}
     assert bundle.manifest.data_fingerprint == dataset.fingerprint
     assert stored_config(bundle) == load_config(None, OPTIONS)
@@ -147,6 +148,72 @@ def test_a_user_folded_in_from_three_items_gets_items_of_the_same_group(publishe
         assert (top.item_idx % N_GROUPS == group).mean() > 0.8
 
 
+def test_folding_in_a_whole_history_gives_the_trained_user(published):
+    _, bundle, split, _ = published
+    known = np.flatnonzero(split.train.lengths)[:20]
+    for user in known:
+        history = np.array(bundle.item_vectors[split.train.row(user)])[None]
+        ones = np.ones(history.shape[:2], np.float32)
+        folded = bundle.user_encoder.encode(history, ones > 0, ones)
+        np.testing.assert_allclose(folded[0], bundle.user_vectors[user], atol=1e-5)
+
+
+def test_other_backbones_users_are_folded_in_by_a_fitted_map(tmp_path):
+    bundle, split, _ = publish(
+        planted_dataset(), tmp_path, "model.backbone=lightgcn", "model.leave_one_out=false"
+    )
+    known = np.flatnonzero(split.train.lengths)
+    cosines = []
+    for user in known:
+        history = np.array(bundle.item_vectors[split.train.row(user)])[None]
+        ones = np.ones(history.shape[:2], np.float32)
+        folded = bundle.user_encoder.encode(history, ones > 0, ones)[0, :-1]
+        trained = bundle.user_vectors[user, :-1]
+        cosines.append(folded @ trained / np.linalg.norm(folded) / np.linalg.norm(trained))
+    assert np.mean(cosines) > 0.8
+
+
+def test_nobody_is_folded_in_from_nothing(published):
+    _, bundle, _, _ = published
+    nothing = np.zeros((1, 3, bundle.manifest.dim), np.float32)
+    zeros = np.zeros((1, 3), np.float32)
+    assert not bundle.user_encoder.encode(nothing, zeros > 0, zeros).any()
+
+
+def part_scores(bundle: Bundle, users: np.ndarray) -> dict[str, np.ndarray]:
+    """Scores [B, I] of each part."""
+    return {
+        part.name: np.asarray(bundle.user_vectors[users, part.start : part.stop])
+        @ np.asarray(bundle.item_vectors[:, part.start : part.stop]).T
+        for part in bundle.manifest.parts
+    }
+
+
+def test_the_parts_of_a_score_add_up_to_it(published):
+    _, bundle, _, _ = published
+    users = np.arange(30)
+    parts = part_scores(bundle, users)
+    scores = bundle.user_vectors[users] @ bundle.item_vectors.T
+    np.testing.assert_allclose(sum(parts.values()), scores, atol=1e-5)
+    assert all(np.abs(part).max() > 1e-3 for part in parts.values())
+
+
+def test_the_part_of_a_modality_that_an_item_lacks_is_zero(published):
+    dataset, bundle, _, _ = published
+    parts = part_scores(bundle, np.arange(30))
+    absent = ~dataset.modalities["image"].present
+    assert absent.any()
+    assert not parts["image"][:, absent].any()
+    assert parts["text"][:, absent].any()
+
+
+def test_a_modality_that_is_removed_has_no_part(tmp_path):
+    dataset = planted_dataset()
+    dataset = replace(dataset, modalities={"text": dataset.modalities["text"]})
+    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=2")
+    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "text", "popularity"]
+
+
 def test_padding_of_a_history_changes_nothing(published):
     _, bundle, _, _ = published
     rng = np.random.default_rng(0)
@@ -160,15 +227,15 @@ def test_padding_of_a_history_changes_nothing(published):
 
 def test_summed_fusion_has_one_part_and_says_so(tmp_path):
     bundle, _, _ = publish(planted_dataset(), tmp_path, "model.fusion=sum", "optim.max_epochs=2")
-    assert [part.name for part in bundle.manifest.parts] == ["fused"]
-    assert bundle.manifest.dim == 8
+    assert [part.name for part in bundle.manifest.parts] == ["fused", "popularity"]
+    assert bundle.manifest.dim == 9
 
 
 def test_data_without_features_make_a_bundle_too(tmp_path):
     dataset = replace(planted_dataset(), modalities={})
     bundle, split, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
     assert bundle.manifest.modalities == {}
-    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 8)
+    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 9)
     assert evaluate_bundle(bundle, dataset, split.test, split.train).metrics["recall@20"] > 0
 
 
@@ -185,7 +252,7 @@ def test_a_modality_known_by_its_graph_alone_is_used_but_not_encoded(tmp_path):
     dataset = replace(dataset, modalities={"image": dataset.modalities["image"], "text": graph})
     bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
     assert bundle.manifest.modalities == {"image": 8}
-    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "image", "text"]
+    assert [part.name for part in bundle.manifest.parts] == PARTS
 
 
 def test_ridge_finds_a_linear_map_and_depends_on_no_block():

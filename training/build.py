@@ -5,10 +5,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bundle.csr import Csr
-from models.behaviour import LightGCN, MatrixFactorisation
+from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
-from models.graphs import history_mean, interaction_graph, nearest_neighbours, relation_graph
+from models.graphs import interaction_graph, nearest_neighbours, relation_graph
+from models.history import History
 from models.modal import ModalEncoder
 from models.sparse import SparseMatrix
 from training.dataset import Modality
@@ -35,19 +36,22 @@ def build_model(
         case "lightgcn":
             graph = interaction_graph(user_idx, item_idx, *shape)
             backbone = LightGCN(graph, config.dim, config.behaviour_layers, generator)
+        case "items":
+            graph = interaction_graph(user_idx, item_idx, *shape)
+            backbone = ItemLightGCN(graph, config.dim, config.behaviour_layers, generator)
         case "mf":
             backbone = MatrixFactorisation(*shape, config.dim, generator)
-    history = history_mean(user_idx, item_idx, *shape)
+    history = History(user_idx, item_idx, *shape)
     encoders = {
         name: _modal_encoder(modality, history, config, generator, device)
         for name, modality in modalities.items()
     }
-    return DRepMRec(backbone, encoders, config, generator).to(device)
+    return DRepMRec(backbone, encoders, history, config, generator).to(device)
 
 
 def _modal_encoder(
     modality: Modality,
-    history: SparseMatrix,
+    history: History,
     config: ModelConfig,
     generator: torch.Generator,
     device: torch.device,
@@ -58,7 +62,6 @@ def _modal_encoder(
     return ModalEncoder(
         features=features,
         present=present,
-        history=history,
         item_graph=_item_graph(modality, features, present, config.neighbours, device),
         user_graph=_user_graph(history, features, device) if config.user_layers else None,
         dim=config.dim,
@@ -78,8 +81,8 @@ def _item_graph(
     return relation_graph(*nearest_neighbours(features.to(device), present.to(device), k))
 
 
-def _user_graph(history: SparseMatrix, features: Tensor, device: torch.device) -> SparseMatrix:
-    aggregated = history.matmul(features)
+def _user_graph(history: History, features: Tensor, device: torch.device) -> SparseMatrix:
+    aggregated = history.users(features)
     known = aggregated.abs().sum(1) > 0
     return relation_graph(
         *nearest_neighbours(aggregated.to(device), known.to(device), USER_NEIGHBOURS)

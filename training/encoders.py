@@ -13,7 +13,7 @@ from torch import Tensor
 import bundle.encoders
 from bundle.contents import EncoderSample
 from bundle.csr import Csr
-from bundle.manifest import Part
+from bundle.manifest import POPULARITY, Part
 from models.encoders import ItemEncoder, UserEncoder, ridge
 from models.graphs import history_mean
 from training.dataset import Modality
@@ -33,19 +33,30 @@ class FusedVectors:
     Attributes:
         users: [U, D]; zero where a user has no train interactions.
         items: [I, D].
-        parts: columns of each line and modality.
+        parts: columns of each line and modality, without the popularity part.
         lengths: length of each part of a vector that has it.
+        from_items: whether a user's part is the mean of the items' parts, brought to its length.
+        popularity: whether the last column is the popularity part.
     """
 
     users: NDArray[np.float32]
     items: NDArray[np.float32]
     parts: list[Part]
     lengths: list[float]
+    from_items: list[bool]
+    popularity: bool
 
     @property
     def columns(self) -> list[tuple[int, int]]:
         """(start, stop) of each part."""
         return [(part.start, part.stop) for part in self.parts]
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """With the popularity part."""
+        stop = self.parts[-1].stop
+        bias = [Part(name=POPULARITY, start=stop, stop=stop + 1)] if self.popularity else []
+        return [*self.parts, *bias]
 
 
 def fit_item_encoder(
@@ -54,13 +65,13 @@ def fit_item_encoder(
     """Map features to the vectors of the items that have train interactions.
 
     Each item counts with all its modalities, with each one alone and with each one left out: a
-    new item may lack some.
+    new item may lack some. Its popularity is unknown: it starts with the mean of all known items.
     """
     names, count = list(modalities), len(modalities)
     features = [torch.from_numpy(m.features) for m in modalities.values()]
     present = _presence(modalities, len(vectors.items))
     known = torch.from_numpy(np.flatnonzero(train.column_counts()))
-    targets = torch.from_numpy(vectors.items)
+    targets = torch.from_numpy(vectors.items)[:, : vectors.parts[-1].stop]
     single = torch.eye(count)
     subsets = {
         tuple(kept) for kept in torch.cat([torch.ones(1, count), single, 1 - single]).tolist()
@@ -78,22 +89,28 @@ def fit_item_encoder(
         part_columns=vectors.columns,
         part_lengths=vectors.lengths,
         part_modality=[names.index(p.name) if p.name in names else None for p in vectors.parts],
-        weight=ridge(pairs(), RIDGE) if count else torch.zeros(0, vectors.items.shape[1]),
+        weight=ridge(pairs(), RIDGE) if count else torch.zeros(0, targets.shape[1]),
+        popularity=float(vectors.items[known, -1].mean()) if vectors.popularity else None,
     )
 
 
 def fit_user_encoder(vectors: FusedVectors, train: Csr) -> UserEncoder:
-    """Map, part by part, the mean of a user's items to the user's vector."""
+    """Map, part by part, the mean of a user's items to the user's vector.
+
+    Where that is how the model makes users, there is nothing to fit and fold-in is exact.
+    """
     user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
     mean = history_mean(user_idx, item_idx, train.n_rows, train.n_cols)
     means = mean.matmul(torch.from_numpy(vectors.items))
     users = torch.from_numpy(vectors.users)
     known = torch.from_numpy(np.flatnonzero(train.lengths))
     weights = [
-        ridge([(means[known, start:stop], users[known, start:stop])], RIDGE)
-        for start, stop in vectors.columns
+        torch.eye(stop - start)
+        if exact
+        else ridge([(means[known, start:stop], users[known, start:stop])], RIDGE)
+        for (start, stop), exact in zip(vectors.columns, vectors.from_items, strict=True)
     ]
-    return UserEncoder(vectors.columns, vectors.lengths, weights)
+    return UserEncoder(vectors.columns, vectors.lengths, weights, vectors.popularity)
 
 
 def export_item_encoder(encoder: ItemEncoder, names: list[str]) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from bundle.contents import BundleContents
 from bundle.manifest import Part
 from bundle.onnx import VERSION as ONNXRUNTIME_VERSION
-from models.drepmrec import DRepMRec
+from models.drepmrec import BEHAVIOUR, DRepMRec
 from training.checkpoint import Progress
 from training.config import FitConfig, RunOptions
 from training.dataset import Dataset
@@ -38,14 +38,20 @@ def fused_vectors(model: DRepMRec, split: Split) -> FusedVectors:
     users = vectors.users.cpu().numpy().copy()
     users[split.train.lengths == 0] = 0
     items = vectors.items.cpu().numpy()
+    config, width = model.config, model.config.dim
+    popularity = model.bias is not None
+    if config.fusion == "sum":
+        parts = [Part(name="fused", start=0, stop=width)]
+        return FusedVectors(users, items, parts, [1.0], [False], popularity)
     weights = model.part_weights()
-    if model.config.fusion == "sum":
-        return FusedVectors(users, items, [Part(name="fused", start=0, stop=items.shape[1])], [1.0])
-    width = model.config.dim
     parts = [
         Part(name=name, start=n * width, stop=(n + 1) * width) for n, name in enumerate(weights)
     ]
-    return FusedVectors(users, items, parts, list(weights.values()))
+    from_items = [
+        config.backbone == "items" if name == BEHAVIOUR else config.user_layers == 0
+        for name in weights
+    ]
+    return FusedVectors(users, items, parts, list(weights.values()), from_items, popularity)
 
 
 def make_contents(
@@ -83,7 +89,7 @@ def make_contents(
         items=dataset.items,
         user_vectors=vectors.users,
         item_vectors=vectors.items,
-        parts=vectors.parts,
+        parts=vectors.all_parts,
         modalities=widths,
         seen=split.train,
         item_table=dataset.item_table,
