@@ -184,11 +184,11 @@ class DRepMRec(nn.Module):
         for name, vectors in lines.items():
             if name == BEHAVIOUR and self.config.backbone != "items":
                 continue
-            means = self.history.users(vectors.items)
-            others = self.history.without(means, vectors.items, batch.user_idx, batch.item_idx)
             # Of the layers of the user–user graph, the user's own mean is the first.
-            share = 1 if name == BEHAVIOUR else 1 / (self.config.user_layers + 1)
-            users[name] = users[name] + share * (others - rows(means, batch.user_idx))
+            layers = 1 if name == BEHAVIOUR else self.config.user_layers + 1
+            means = vectors.users if layers == 1 else self.history.users(vectors.items)
+            others = self.history.without(means, vectors.items, batch.user_idx, batch.item_idx)
+            users[name] = users[name] + (others - rows(means, batch.user_idx)) / layers
         return list(users.values())
 
     def _ranking(self, users: Tensor, items: Tensor, drawn: Tensor, batch: Batch) -> Tensor:
