@@ -1,0 +1,61 @@
+"""The part of benchmarks/toolbox.py that runs where Cornac is installed; it knows nothing of us.
+
+    python toolbox_cornac.py train.npz out.npz '{"model": "BPR", "options": {…}, "seed": 0}'
+
+train.npz: user_idx, item_idx [nnz], shape [2], features [I, F]. out.npz: users [U, D], items
+[I, D], or scores [n, I] of the users that `asked` [n] names, where the model has no vectors.
+"""
+
+import json
+import random
+import sys
+import time
+from collections import OrderedDict
+
+import cornac
+import numpy as np
+
+
+def train_set(given: dict, seed: int) -> cornac.data.Dataset:
+    """Our numbering as it is; users and items without train interactions stay in it."""
+    n_users, n_items = given["shape"].tolist()
+    ratings = np.ones(len(given["user_idx"]), np.float32)
+    dataset = cornac.data.Dataset(
+        num_users=n_users,
+        num_items=n_items,
+        uid_map=OrderedDict((u, u) for u in range(n_users)),
+        iid_map=OrderedDict((i, i) for i in range(n_items)),
+        uir_tuple=(given["user_idx"], given["item_idx"], ratings),
+        seed=seed,
+    )
+    image = cornac.data.ImageModality(
+        features=given["features"], ids=list(range(n_items)), normalized=False
+    )
+    image.build(id_map=dataset.iid_map)
+    dataset.add_modalities(item_image=image)
+    return dataset
+
+
+def main() -> None:
+    """Train one model and write what it learned."""
+    source, target, job = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    given = dict(np.load(source))
+    random.seed(job["seed"])
+    model = getattr(cornac.models, job["model"])(verbose=False, **job["options"])
+    if hasattr(model, "seed"):
+        model.seed = job["seed"]
+    data = train_set(given, job["seed"])
+    started = time.perf_counter()
+    model.fit(data)
+    seconds = time.perf_counter() - started
+    about = {"seconds": seconds, "cornac": cornac.__version__}
+    if job["vectors"]:
+        vectors = {"users": model.get_user_vectors(), "items": model.get_item_vectors()}
+        np.savez(target, **about, **{k: v.astype(np.float32) for k, v in vectors.items()})
+        return
+    scores = [np.asarray(model.score(u)).ravel().astype(np.float32) for u in given["asked"]]
+    np.savez(target, **about, asked=given["asked"], scores=np.stack(scores))
+
+
+if __name__ == "__main__":
+    main()
