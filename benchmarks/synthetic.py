@@ -54,16 +54,16 @@ def synthetic_split(
         return Csr.from_pairs(users, items, n_users, n_items)
 
     train = pairs(np.repeat(np.arange(n_users), lengths))
-    held_out = [
+    valid, test = (
         _without(pairs(rng.choice(n_users, round(n * size), replace=False)), train)
         for n in (N_VALID, N_TEST)
-    ]
+    )
     modalities = {}
     for name in ("audio", "image"):
         centres = rng.standard_normal((n_clusters, width), np.float32)
         features = centres[clusters] + NOISE * rng.standard_normal((n_items, width), np.float32)
         modalities[name] = Modality(features, np.ones(n_items, np.bool_))
-    return Split(train, *held_out, how=f"synthetic, {size:g} × TikTok"), modalities
+    return Split(train, valid, test, how=f"synthetic, {size:g} × TikTok"), modalities
 
 
 class _Items:
