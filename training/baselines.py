@@ -86,7 +86,8 @@ def item_cf(train: Csr) -> Callable[[NDArray[np.int64]], Tensor]:
 def _lightgcn(
     split: Split, config: FitConfig, run: RunOptions, fingerprint: str
 ) -> Callable[[NDArray[np.int64]], Tensor]:
-    alone = config.model.model_copy(update={"backbone": "lightgcn", "intra_alignment": 0.0})
+    only = {"backbone": "lightgcn", "intra_alignment": 0.0, "item_bias": False}
+    alone = config.model.model_copy(update=only)
     with tempfile.TemporaryDirectory() as directory:
         config = config.model_copy(update={"model": alone})
         model, _ = fit(split, {}, fingerprint, config, run, Path(directory))
