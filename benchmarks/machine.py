@@ -9,19 +9,18 @@ from pathlib import Path
 REAL = Path(os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / "../shared/data"))
 
 
+def hardware() -> str:
+    """Processor and cores."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    models = (x.partition(":")[2].strip() for x in lines if x.startswith("model name"))
+    return f"{next(models, platform.machine())}, {len(os.sched_getaffinity(0))} cores"
+
+
 def describe(packages: tuple[str, ...]) -> list[str]:
     """Lines with processor, cores, load, versions and the command that was given."""
-    model = next(
-        (
-            text.partition(":")[2].strip()
-            for text in Path("/proc/cpuinfo").read_text().splitlines()
-            if text.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    load = os.getloadavg()[0]
     return [
-        f"{model}, {cores} cores, load {load:.1f} at the end; Python {platform.python_version()}",
+        f"{hardware()}, load {load:.1f} at the end; Python {platform.python_version()}",
         ", ".join(f"{name} {version(name)}" for name in packages),
         "python " + " ".join(sys.argv),
     ]

@@ -1,7 +1,6 @@
-"""What a number was made by: versions, the code itself, the machine."""
+"""What a number was made by: versions and the code itself."""
 
 import hashlib
-import os
 import platform
 import subprocess
 from importlib.metadata import version
@@ -32,10 +31,3 @@ def code() -> str:
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def hardware() -> str:
-    """Processor and cores."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((x.partition(":")[2].strip() for x in lines if x.startswith("model name")), "CPU")
-    return f"{model}, {len(os.sched_getaffinity(0))} cores"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from provenance import hardware, versions
+from machine import hardware
+from provenance import versions
 from quality_jobs import Job
 
 from training.baselines import item_cf, popularity

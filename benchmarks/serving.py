@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import shutil
 import signal
 import socket
@@ -26,11 +25,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+from machine import describe
 
 from bundle.store import BundleStore
 
@@ -223,17 +222,7 @@ def report(options: argparse.Namespace, ours: list[Round], constant: list[Round]
         f"by CPU time {middle.cpu / our_middle.cpu:.2f}; "
         f"{len(ours)} rounds of {options.seconds} s, {options.connections} connections"
     )
-    model = next(
-        (
-            text.partition(":")[2].strip()
-            for text in Path("/proc/cpuinfo").read_text().splitlines()
-            if text.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    say(f"{model}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}")
-    say(", ".join(f"{name} {version(name)}" for name in PACKAGES))
-    say("python " + " ".join(sys.argv))
+    say("\n".join(describe(PACKAGES)))
 
 
 def main() -> None:

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from provenance import hardware, versions
+from machine import hardware
+from provenance import versions
 from quality_jobs import Job
 from quality_pages import open_bench, write
 from quality_report import Runs, rows
