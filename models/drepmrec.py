@@ -13,6 +13,7 @@ from models.alignment import (
     inter_alignment,
     intra_alignment,
     modality_alignment,
+    present,
     similarity_supervised_signal,
 )
 from models.behaviour import initial_embedding
@@ -227,8 +228,7 @@ class DRepMRec(nn.Module):
         for name, encoder, projection in zip(
             self.modalities, self._encoders(), self.projections, strict=True
         ):
-            there = items[rows(encoder.present, items)[:, 0] > 0]
-            for side, idx in enumerate((users, there)):
+            for side, idx in enumerate((users, present(encoder, items))):
                 loss = loss + inter_alignment(
                     rows(lines[BEHAVIOUR][side], idx),
                     rows(lines[name][side], idx),

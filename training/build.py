@@ -58,11 +58,10 @@ def _modal_encoder(
 ) -> ModalEncoder:
     # Unit length: features of different scale meet the same initial weights.
     features = F.normalize(torch.from_numpy(modality.features), dim=1)
-    present = torch.from_numpy(modality.present)
     return ModalEncoder(
         features=features,
-        present=present,
-        item_graph=_item_graph(modality, features, present, config.neighbours, device),
+        present=torch.from_numpy(modality.present),
+        item_graph=relation_graph(*item_neighbours(modality, features, config.neighbours, device)),
         user_graph=_user_graph(history, features, device) if config.user_layers else None,
         dim=config.dim,
         item_layers=config.item_layers,
@@ -72,13 +71,15 @@ def _modal_encoder(
     )
 
 
-def _item_graph(
-    modality: Modality, features: Tensor, present: Tensor, k: int, device: torch.device
-) -> SparseMatrix:
+def item_neighbours(
+    modality: Modality, features: Tensor, k: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Neighbours and cosines [I, k]: those of the data where there are, else computed on device."""
     if modality.neighbour_idx is not None and modality.neighbour_cos is not None:
-        neighbours = torch.from_numpy(modality.neighbour_idx).long()
-        return relation_graph(neighbours, torch.from_numpy(modality.neighbour_cos))
-    return relation_graph(*nearest_neighbours(features.to(device), present.to(device), k))
+        given = torch.from_numpy(modality.neighbour_idx).long()
+        return given, torch.from_numpy(modality.neighbour_cos)
+    present = torch.from_numpy(modality.present)
+    return nearest_neighbours(features.to(device), present.to(device), k)
 
 
 def _user_graph(history: History, features: Tensor, device: torch.device) -> SparseMatrix:

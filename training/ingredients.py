@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from bundle.errors import InputError
 from models.config import ModelConfig
-from models.graphs import nearest_neighbours
+from training.build import item_neighbours
 from training.dataset import Modality
 
 
@@ -41,13 +41,8 @@ class Ingredients:
 
     def neighbours(self) -> list[tuple[Tensor, Tensor]]:
         """Neighbours and cosines [I, k] of each modality, those of the data where there are."""
-        found = []
-        for modality, features in zip(self.modalities.values(), self.features(), strict=True):
-            if modality.neighbour_idx is not None and modality.neighbour_cos is not None:
-                given = torch.from_numpy(modality.neighbour_idx).long()
-                found.append((given, torch.from_numpy(modality.neighbour_cos)))
-            else:
-                present = torch.from_numpy(modality.present).to(self.device)
-                k = self.config.neighbours
-                found.append(nearest_neighbours(features.to(self.device), present, k))
-        return found
+        k = self.config.neighbours
+        return [
+            item_neighbours(modality, features, k, self.device)
+            for modality, features in zip(self.modalities.values(), self.features(), strict=True)
+        ]
