@@ -62,8 +62,3 @@ class Csr:
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         place = np.arange(indptr[-1]) + np.repeat(self.indptr[rows] - indptr[:-1], lengths)
         return Csr(indptr, self.indices[place], self.n_cols)
-
-    def transpose(self) -> "Csr":
-        """The columns × rows matrix."""
-        rows, cols = self.pairs()
-        return Csr.from_pairs(cols, rows, self.n_cols, self.n_rows)

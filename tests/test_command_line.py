@@ -1,7 +1,6 @@
 """The command line as a person uses it: a folder in, a published bundle and honest words out."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from real_data import real_data
 
 from bundle.recommender import Recommender
 from bundle.store import BundleStore
@@ -170,20 +170,13 @@ def test_help_names_every_command_and_config_every_key():
     assert "split.by" in config
 
 
-DATA = Path(os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / "../shared/data"))
-
-
-@pytest.mark.skipif(
-    not (DATA / "tiktok").is_dir(), reason="DREPMREC_DATA has no tiktok: real data are needed"
-)
 def test_tiktok_end_to_end(tmp_path):
+    tiktok = real_data("tiktok")
     store = tmp_path / "store"
     started = time.monotonic()
-    command(
-        "fit", DATA / "tiktok", "--store", store, "--threads", "2", "--set", "optim.max_epochs=6"
-    )
+    command("fit", tiktok, "--store", store, "--threads", "2", "--set", "optim.max_epochs=6")
     assert time.monotonic() - started < 600
-    done = command("evaluate", DATA / "tiktok", "--store", store, "--json", "--no-baselines")
+    done = command("evaluate", tiktok, "--store", store, "--json", "--no-baselines")
     found = json.loads(done.stdout)
     # Six epochs are a fifth of a fit; popularity has 0.060.
     assert found["recall@20"] > 0.08

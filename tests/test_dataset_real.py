@@ -1,22 +1,16 @@
 """Real data, where they are at hand; nothing of them is in this project."""
 
-import os
 import time
-from pathlib import Path
 
 import numpy as np
-import pytest
+from real_data import real_data
 
 from training.dataset import Dataset
 from training.split import SplitConfig, make_split
 
-HERE = Path(os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / "../shared/data"))
-
 
 def read(name: str) -> Dataset:
-    if not (HERE / name).is_dir():
-        pytest.skip(f"no real data: {name} is not in the folder that DREPMREC_DATA names")
-    return Dataset.read(HERE / name)
+    return Dataset.read(real_data(name))
 
 
 def test_tiktok() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from real_data import real_data
 
 from bundle.errors import InputError
 from training.content.cache import CACHE_FILE, VectorCache
@@ -19,10 +20,6 @@ from training.content.encoders import ImageEncoder
 from training.content.features import extract_features
 from training.content.onnx import Prepared
 from training.demo.catalogue import make_catalogue
-
-REAL_DATA = Path(
-    os.environ.get("DREPMREC_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")
-)
 
 
 @pytest.fixture(scope="session")
@@ -239,14 +236,13 @@ def test_a_data_folder_or_cache_that_cannot_be_written(
         extract_features(data, ["title"], None, threads=1, progress=False)
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no real data at {REAL_DATA}")
 def test_real_posters_and_descriptions(tmp_path: Path) -> None:
-    source = REAL_DATA / "movielens-100k"
+    source = real_data("movielens-100k")
     lines = (source / "items.jsonl").read_text().splitlines()[:50]
     data = tmp_path / "movielens"
     data.mkdir()
     # A way out of the data folder by "..", as in the original.
-    (tmp_path / "movielens-1m").symlink_to((REAL_DATA / "movielens-1m").resolve())
+    (tmp_path / "movielens-1m").symlink_to(real_data("movielens-1m").resolve())
     (data / "items.jsonl").write_text("\n".join(lines))
     images = [json.loads(line)["image"] for line in lines]
     columns = ["title", "text"]
