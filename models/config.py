@@ -59,5 +59,7 @@ class ModelConfig(BaseModel):
     """Divides the cosines of inter- and modality alignment."""
     alignment_reach: Literal["both", "behaviour", "modal"] = "both"
     """The line that the gradient of inter-alignment moves."""
+    compared: Count = 512
+    """Interactions of a batch whose users and items are compared in inter-, modality and SSS."""
     sss: Weight = 0.3
     """γ: supervises a modality's similarities by those of its raw features (SSS)."""

@@ -27,10 +27,25 @@ BEHAVIOUR = "behaviour"
 
 
 class Vectors(NamedTuple):
-    """Users [U, D] and items [I, D] of one line, one modality or of the fused model."""
+    """Users [U, D] and items [I, D]; score(u, i) is their inner product."""
 
     users: Tensor
     items: Tensor
+
+
+class Line(NamedTuple):
+    """One line's vectors.
+
+    Attributes:
+        items: [I, D].
+        users: [U, D]; None where they are the mean of their items.
+        layers: the users are the mean of so many layers, the first of which is the mean of their
+            items; 0 where they are vectors of their own.
+    """
+
+    items: Tensor
+    users: Tensor | None = None
+    layers: int = 1
 
 
 class Batch(NamedTuple):
@@ -74,22 +89,31 @@ class DRepMRec(nn.Module):
         n_items = history.mean.shape[1]
         self.bias = nn.Parameter(torch.zeros(n_items)) if config.item_bias else None
 
-    def lines(self) -> dict[str, Vectors]:
-        """Vectors of the behaviour line, then of each modality, before fusion, [·, dim] each.
+    def lines(self) -> dict[str, Line]:
+        """The behaviour line, then each modality, before fusion, [·, dim] each.
 
         Items of a line whose users are made of them are on the unit sphere, so that each item of
         a history counts the same.
         """
         users, items = self.backbone()
-        vectors = {BEHAVIOUR: self._from_history(items) if users is None else Vectors(users, items)}
+        lines = {BEHAVIOUR: Line(unit(items)) if users is None else Line(items, users, 0)}
         for name, encoder in zip(self.modalities, self._encoders(), strict=True):
-            line = self._from_history(encoder())
-            vectors[name] = Vectors(encoder.propagate_users(line.users), line.items)
-        return vectors
+            items = unit(encoder())
+            if encoder.user_graph is None:
+                lines[name] = Line(items)
+            else:
+                users = encoder.propagate_users(self.history.users(items))
+                lines[name] = Line(items, users, encoder.user_layers + 1)
+        return lines
 
-    def _from_history(self, items: Tensor) -> Vectors:
-        items = unit(items)
-        return Vectors(self.history.users(items), items)
+    def users_of(self, line: Line) -> Tensor:
+        """[U, dim]."""
+        return self.history.users(line.items) if line.users is None else line.users
+
+    @property
+    def folds_in(self) -> bool:
+        """Whether a user is nothing but the items of a history, so that everybody has a vector."""
+        return self.config.backbone == "items" and self.config.user_layers == 0
 
     def _encoders(self) -> list[ModalEncoder]:
         return [encoder for encoder in self.encoders if isinstance(encoder, ModalEncoder)]
@@ -121,7 +145,11 @@ class DRepMRec(nn.Module):
     def forward(self) -> Vectors:
         """The fused vectors; score(u, i) = ⟨z_u, z_i⟩, the item's bias in a column of its own."""
         lines = list(self.lines().values())
-        users, items = self.fuse([v.users for v in lines]), self.fuse([v.items for v in lines])
+        items = self.fuse([line.items for line in lines])
+        if self.folds_in:
+            users = unit(self.history.users(items))
+        else:
+            users = self.fuse([self.users_of(line) for line in lines])
         if self.bias is not None:
             users = torch.cat([users, users.new_ones(len(users), 1)], 1)
             items = torch.cat([items, self.bias.unsqueeze(1)], 1)
@@ -130,23 +158,30 @@ class DRepMRec(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the loss by name; their sum is what is minimised."""
         config, lines, batch = self.config, self.lines(), self._informative(batch)
-        users = self._batch_users(lines, batch)
-        items = [rows(v.items, batch.item_idx) for v in lines.values()]
-        drawn = [rows(v.items, batch.negatives) for v in lines.values()]
-        rank = self._ranking(self.fuse(users), self.fuse(items), self.fuse(drawn), batch)
-        terms = {"rank": rank}
+        items = self.fuse([line.items for line in lines.values()])
+        if self.folds_in:
+            users = unit(self._batch_users(Line(items), batch))
+        else:
+            users = self.fuse([self._batch_users(line, batch) for line in lines.values()])
+        terms = {"rank": self._ranking(users, items, batch)}
         if config.line_ranking:
-            terms["line_rank"] = config.line_ranking * self._line_ranking(
-                users, items, drawn, batch
-            )
+            terms["line_rank"] = config.line_ranking * self._line_ranking(lines, batch)
         if config.intra_alignment:
-            terms["intra"] = config.intra_alignment * intra_alignment(users, items)
+            terms["intra"] = config.intra_alignment * intra_alignment(
+                [self._batch_users(line, batch) for line in lines.values()],
+                [rows(line.items, batch.item_idx) for line in lines.values()],
+            )
         if self.modalities:
             terms |= self._modal_terms(lines, batch)
         return terms
 
-    def _modal_terms(self, lines: dict[str, Vectors], batch: Batch) -> dict[str, Tensor]:
+    def _modal_terms(self, lines: dict[str, Line], batch: Batch) -> dict[str, Tensor]:
         config, encoders = self.config, self._encoders()
+        # Each of these terms compares all with all: more than a sample of the batch costs memory
+        # and time by its square, and teaches nothing that the next batch would not.
+        batch = batch._replace(
+            user_idx=batch.user_idx[: config.compared], item_idx=batch.item_idx[: config.compared]
+        )
         items = torch.unique(batch.item_idx)
         modal = [lines[name].items for name in self.modalities]
         terms = {}
@@ -174,64 +209,66 @@ class DRepMRec(nn.Module):
             return batch
         return batch._replace(user_idx=batch.user_idx[kept], item_idx=batch.item_idx[kept])
 
-    def _batch_users(self, lines: dict[str, Vectors], batch: Batch) -> list[Tensor]:
-        """For each line the users [B, dim] to whom the batch's items are ranked.
+    def _batch_users(self, line: Line, batch: Batch) -> Tensor:
+        """The users [B, ·] of a line to whom the batch's items are ranked.
 
         Where a user is the mean of items, the item of the same row is left out.
         """
-        users = {name: rows(v.users, batch.user_idx) for name, v in lines.items()}
-        if not self.config.leave_one_out:
-            return list(users.values())
-        for name, vectors in lines.items():
-            if name == BEHAVIOUR and self.config.backbone != "items":
-                continue
-            # Of the layers of the user–user graph, the user's own mean is the first.
-            layers = 1 if name == BEHAVIOUR else self.config.user_layers + 1
-            means = vectors.users if layers == 1 else self.history.users(vectors.items)
-            others = self.history.without(means, vectors.items, batch.user_idx, batch.item_idx)
-            users[name] = users[name] + (others - rows(means, batch.user_idx)) / layers
-        return list(users.values())
+        if not (self.config.leave_one_out and line.layers):
+            return rows(self.users_of(line), batch.user_idx)
+        means = self.history.users(line.items)
+        others = self.history.without(means, line.items, batch.user_idx, batch.item_idx)
+        if line.users is None:
+            return others
+        change = others - rows(means, batch.user_idx)
+        return rows(line.users, batch.user_idx) + change / line.layers
 
-    def _ranking(self, users: Tensor, items: Tensor, drawn: Tensor, batch: Batch) -> Tensor:
-        """L_rank of users [B, D] for their items [B, D] against drawn items [N, D]."""
-        positive = (users * items).sum(1)
-        negative = users @ drawn.T
+    def _ranking(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
+        """L_rank of users [B, D] for their items against drawn ones, both of items [I, D]."""
+        items, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
         if self.bias is not None:
             bias = self.bias.unsqueeze(1)
-            positive = positive + rows(bias, batch.item_idx)[:, 0]
-            negative = negative + rows(bias, batch.negatives)[:, 0]
-        drawn_itself = batch.negatives.unsqueeze(0) == batch.item_idx.unsqueeze(1)
-        negative = negative.masked_fill(drawn_itself, -torch.inf)
-        temperature = self.config.temperature
+            users = torch.cat([users, users.new_ones(len(users), 1)], 1)
+            items = torch.cat([items, rows(bias, batch.item_idx)], 1)
+            drawn = torch.cat([drawn, rows(bias, batch.negatives)], 1)
+        temperature, idx = self.config.temperature, (batch.item_idx, batch.negatives)
         if self.config.ranking == "softmax":
-            return sampled_softmax(positive, negative, temperature)
+            return sampled_softmax(users, items, drawn, *idx, temperature)
+        positive, negative = (users * items).sum(1), users @ drawn.T
+        drawn_itself = batch.item_idx.unsqueeze(1) == batch.negatives
+        negative = negative.masked_fill(drawn_itself, -torch.inf)
         return bpr(positive / temperature, negative / temperature)
 
-    def _line_ranking(
-        self, users: list[Tensor], items: list[Tensor], drawn: list[Tensor], batch: Batch
-    ) -> Tensor:
+    def _line_ranking(self, lines: dict[str, Line], batch: Batch) -> Tensor:
         """L_rank(B) + L_rank(M): each line ranks on its own, the modal one as a whole."""
-
-        def side_by_side(parts: list[Tensor]) -> Tensor:
-            return unit(torch.cat([unit(x) for x in parts], 1))
-
-        loss = self._ranking(unit(users[0]), unit(items[0]), unit(drawn[0]), batch)
-        if self.modalities:
-            u, i, d = (side_by_side(parts[1:]) for parts in (users, items, drawn))
-            loss = loss + self._ranking(u, i, d, batch)
+        behaviour, *modal = lines.values()
+        users = [self._batch_users(line, batch) for line in modal]
+        loss = self._ranking(
+            unit(self._batch_users(behaviour, batch)), unit(behaviour.items), batch
+        )
+        if modal:
+            side_by_side = (users, [line.items for line in modal])
+            u, i = (unit(torch.cat([unit(x) for x in parts], 1)) for parts in side_by_side)
+            loss = loss + self._ranking(u, i, batch)
         return loss
 
-    def _inter_alignment(self, lines: dict[str, Vectors], batch: Batch, items: Tensor) -> Tensor:
+    def _inter_alignment(self, lines: dict[str, Line], batch: Batch, items: Tensor) -> Tensor:
         """BMA, inter, of the batch's users and items with each modality."""
         config, users = self.config, torch.unique(batch.user_idx)
+        behaviour = lines[BEHAVIOUR]
         loss = torch.zeros((), device=users.device)
         for name, encoder, projection in zip(
             self.modalities, self._encoders(), self.projections, strict=True
         ):
-            for side, idx in enumerate((users, present(encoder, items))):
+            line, with_modality = lines[name], present(encoder, items)
+            sides = (
+                (self.users_of(behaviour), self.users_of(line), users),
+                (behaviour.items, line.items, with_modality),
+            )
+            for of_behaviour, of_modality, idx in sides:
                 loss = loss + inter_alignment(
-                    rows(lines[BEHAVIOUR][side], idx),
-                    rows(lines[name][side], idx),
+                    rows(of_behaviour, idx),
+                    rows(of_modality, idx),
                     projection,
                     config.alignment_temperature,
                     config.alignment_reach,

@@ -1,6 +1,6 @@
 """What is exported as ONNX: vectors for items and users that were not there at training time.
 
-Both encoders are linear maps, part by part, fitted in closed form to the trained vectors: nothing
+Both encoders are linear maps, fitted in closed form to the trained vectors: nothing
 to tune, the same result each time, and cheap enough for the request path. The last column of the
 vectors may be the popularity part, a bias of the item: users have 1 there.
 """
@@ -83,39 +83,28 @@ class ItemEncoder(nn.Module):
 
 
 class UserEncoder(nn.Module):
-    """z_u = the weighted mean of the history's vectors, mapped part by part, each on its sphere.
+    """z_u = the weighted mean of the history's vectors, mapped, on the unit sphere.
 
     Args:
-        part_columns: (start, stop) of each part.
-        part_lengths: length of each part.
-        weights: for each part a map [stop − start, stop − start].
+        weight: the map [D, D], D without the popularity part; None where users are not mapped.
         popularity: whether the vectors have a popularity part.
     """
 
-    def __init__(
-        self,
-        part_columns: list[tuple[int, int]],
-        part_lengths: list[float],
-        weights: list[Tensor],
-        popularity: bool = False,
-    ) -> None:
+    weight: Tensor | None
+
+    def __init__(self, weight: Tensor | None, popularity: bool = False) -> None:
         super().__init__()
         self.popularity = popularity
-        self.part_columns = part_columns
-        self.part_lengths = part_lengths
-        self.weights = nn.ParameterList(nn.Parameter(w, requires_grad=False) for w in weights)
+        self.register_buffer("weight", weight)
 
     def forward(self, item_vectors: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
         """History [B, H, D], mask [B, H], weights [B, H] → user vectors [B, D]."""
         share = (mask * weights).unsqueeze(2)
         mean = (item_vectors * share).sum(1) / share.sum(1).clamp_min(1e-12)
-        parts = [
-            length * F.normalize(mean[:, start:stop] @ weight, dim=1)
-            for (start, stop), length, weight in zip(
-                self.part_columns, self.part_lengths, self.weights, strict=True
-            )
-        ]
+        if self.popularity:
+            mean = mean[:, :-1]
+        vector = F.normalize(mean if self.weight is None else mean @ self.weight, dim=1)
         if self.popularity:
             # Nobody without a history gets a vector, not even the one that ranks by popularity.
-            parts.append((share.sum(1) > 0).to(mean.dtype))
-        return torch.cat(parts, 1)
+            vector = torch.cat([vector, (share.sum(1) > 0).to(mean.dtype)], 1)
+        return vector

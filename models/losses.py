@@ -3,6 +3,9 @@
 Every function returns a scalar mean, so that weights do not depend on the batch size.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,17 +21,71 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
     return F.softplus(negative - positive.unsqueeze(1)).mean()
 
 
-def sampled_softmax(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
+class _SampledSoftmax(torch.autograd.Function):
+    """Loss and gradient block by block, so that no buffer of [B, N] is ever filled.
+
+    A plain softmax writes five of them and spends most of a step on that.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        users: Tensor,
+        items: Tensor,
+        negatives: Tensor,
+        item_idx: Tensor,
+        negative_idx: Tensor,
+        temperature: float,
+    ) -> Tensor:
+        total = users.new_zeros(())
+        for_users, for_items = torch.empty_like(users), torch.empty_like(items)
+        for_negatives = torch.zeros_like(negatives)
+        for start in range(0, len(users), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            scaled = users[rows] / temperature
+            positive = (scaled * items[rows]).sum(1)
+            logits = scaled @ negatives.T
+            logits.masked_fill_(item_idx[rows].unsqueeze(1) == negative_idx, -torch.inf)
+            top = torch.maximum(logits.amax(1), positive)
+            shares = logits.sub_(top.unsqueeze(1)).exp_()
+            everything = shares.sum(1) + (positive - top).exp()
+            total += (everything.log() + top - positive).sum()
+            shares.div_(everything.unsqueeze(1))
+            missing = ((positive - top).exp() / everything - 1).unsqueeze(1)
+            for_users[rows] = shares @ negatives + missing * items[rows]
+            for_items[rows] = missing * scaled
+            for_negatives.addmm_(shares.T, scaled)
+        ctx.save_for_backward(for_users / temperature, for_items, for_negatives)
+        return total / len(users)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        scale = grads[0] / len(ctx.saved_tensors[0])
+        return (*(scale * saved for saved in ctx.saved_tensors), None, None, None)
+
+
+_sampled_softmax: Callable[..., Tensor] = _SampledSoftmax.apply
+_BLOCK = 256
+
+
+def sampled_softmax(
+    users: Tensor,
+    items: Tensor,
+    negatives: Tensor,
+    item_idx: Tensor,
+    negative_idx: Tensor,
+    temperature: float,
+) -> Tensor:
     """−log of the softmax share of the positive among itself and the negatives.
 
     Args:
-        positive: [B].
-        negative: [B, N]; −∞ marks a drawn item that is the positive itself.
-        temperature: divides the scores.
+        users, items: [B, D], an interaction a row.
+        negatives: [N, D] shared by all rows.
+        item_idx: [B]; a row's own item among the negatives does not count.
+        negative_idx: [N].
+        temperature: divides the inner products.
     """
-    positive, negative = positive / temperature, negative / temperature
-    everything = torch.logaddexp(positive, torch.logsumexp(negative, dim=1))
-    return (everything - positive).mean()
+    return _sampled_softmax(users, items, negatives, item_idx, negative_idx, temperature)
 
 
 def pair_alignment(users: Tensor, items: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def test_users_of_a_line_are_the_mean_of_its_unit_items():
     items = [model.backbone()[1], *(encoder() for encoder in model.encoders)]
     for vectors, expected in zip(lines.values(), items, strict=True):
         torch.testing.assert_close(vectors.items, F.normalize(expected, dim=1))
-        torch.testing.assert_close(vectors.users, mean @ F.normalize(expected, dim=1))
+        torch.testing.assert_close(model.users_of(vectors), mean @ F.normalize(expected, dim=1))
 
 
 def test_item_lightgcn_is_lightgcn_with_users_that_start_at_zero():
@@ -134,13 +134,15 @@ def test_a_batchs_users_do_not_contain_the_item_that_is_ranked(user_layers):
     """Moving the ranked item moves no user of its row, except over the user–user graph."""
     model = make_model(user_layers=user_layers)
     with torch.no_grad():
-        lines = model.lines()
-        before = model._batch_users(lines, make_batch())[0]
-        line = lines["behaviour"]
+        line = model.lines()["image"]
+        before = model._batch_users(line, make_batch())
         moved = line.items.clone()
         moved[0] = 5.0
-        lines["behaviour"] = line._replace(items=moved, users=model.history.users(moved))
-        after = model._batch_users(lines, make_batch())[0]
+        line = line._replace(items=moved)
+        if line.users is not None:
+            change = model.history.users(moved) - model.history.users(model.lines()["image"].items)
+            line = line._replace(users=line.users + change / line.layers)
+        after = model._batch_users(line, make_batch())
     ranked = make_batch().item_idx == 0
     torch.testing.assert_close(before[ranked], after[ranked])
     assert not torch.allclose(before[~ranked], after[~ranked])
@@ -168,12 +170,28 @@ def test_score_is_the_weighted_sum_of_the_parts_cosines():
     model.bias.data.normal_()
     lines, weights = model.lines(), model.part_weights()
     assert sum(w * w for w in weights.values()) == pytest.approx(1)
-    expected = sum(
-        weights[name] ** 2 * F.normalize(v.users, dim=1) @ F.normalize(v.items, dim=1).T
-        for name, v in lines.items()
-    )
+    items = {name: F.normalize(line.items, dim=1) for name, line in lines.items()}
+    expected = sum(weights[name] ** 2 * model.history.users(x) @ x.T for name, x in items.items())
     vectors = model()
-    torch.testing.assert_close(vectors.users @ vectors.items.T, expected + model.bias)
+    mean = model.history.users(vectors.items[:, :-1])
+    scores = expected / mean.norm(dim=1, keepdim=True) + model.bias
+    torch.testing.assert_close(vectors.users @ vectors.items.T, scores)
+
+
+@pytest.mark.parametrize("fusion", ["concat", "sum"])
+def test_users_are_the_mean_of_their_fused_items_on_the_unit_sphere(fusion):
+    model = make_model(fusion=fusion, item_bias=False)
+    vectors = model()
+    expected = F.normalize(model.history.mean.to_dense() @ vectors.items, dim=1)
+    torch.testing.assert_close(vectors.users, expected)
+
+
+@pytest.mark.parametrize("more", [{"user_layers": 1}, {"backbone": "lightgcn"}])
+def test_users_with_vectors_of_their_own_are_fused_from_their_lines(more):
+    model = make_model(item_bias=False, **more)
+    lines = model.lines()
+    expected = model.fuse([model.users_of(line) for line in lines.values()])
+    torch.testing.assert_close(model().users, expected)
 
 
 def test_an_item_without_a_modality_has_nothing_in_its_part():

@@ -269,8 +269,12 @@ def test_encoders_put_each_part_on_its_sphere():
     lengths = torch.stack([items[:, :2].norm(dim=1), items[:, 2:].norm(dim=1)], 1)
     torch.testing.assert_close(lengths[:4], torch.tensor([[0.8, 0.6]] * 4))
     torch.testing.assert_close(lengths[4], torch.tensor([0.0, 0.0]))
-    user = UserEncoder([(0, 2)], [0.5], [torch.eye(2)])
+    user = UserEncoder(None)
     history = torch.tensor([[[3.0, 4.0], [9.0, 9.0]]])
     one = user(history, torch.tensor([[1.0, 0.0]]), torch.ones(1, 2))
-    torch.testing.assert_close(one, torch.tensor([[0.3, 0.4]]))
+    torch.testing.assert_close(one, torch.tensor([[0.6, 0.8]]))
+    swapped = UserEncoder(torch.eye(2).flip(0))(
+        history, torch.tensor([[1.0, 0.0]]), torch.ones(1, 2)
+    )
+    torch.testing.assert_close(swapped, torch.tensor([[0.8, 0.6]]))
     assert user(history, torch.zeros(1, 2), torch.ones(1, 2)).abs().sum() == 0

@@ -20,17 +20,45 @@ def test_bpr_is_minus_log_sigmoid():
     assert bpr(positive, negative).item() == pytest.approx(expected, rel=1e-6)
 
 
+def softmax_of(positive: float, negatives: list[float], temperature: float, own: int = -1) -> float:
+    """One row whose user is (1, 0), so that an item's first coordinate is its score."""
+    items = torch.tensor([[positive, 3.0]])
+    drawn = torch.tensor([[score, -2.0] for score in negatives])
+    idx = torch.tensor([99]), torch.arange(len(negatives))
+    idx[1][own] = 99 if own >= 0 else idx[1][own]
+    return sampled_softmax(torch.tensor([[1.0, 0.0]]), items, drawn, *idx, temperature).item()
+
+
 def test_sampled_softmax_counts_the_positive_once():
     # e^{2} / (e^{2} + e^{0} + e^{1}) at temperature 0.5
-    loss = sampled_softmax(torch.tensor([1.0]), torch.tensor([[0.0, 0.5]]), 0.5)
     expected = -math.log(math.exp(2) / (math.exp(2) + 1 + math.exp(1)))
-    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    assert softmax_of(1.0, [0.0, 0.5], 0.5) == pytest.approx(expected, rel=1e-6)
 
 
-def test_sampled_softmax_leaves_out_what_is_masked():
-    masked = sampled_softmax(torch.tensor([1.0]), torch.tensor([[0.0, -torch.inf]]), 0.5)
-    without = sampled_softmax(torch.tensor([1.0]), torch.tensor([[0.0]]), 0.5)
-    assert masked.item() == pytest.approx(without.item())
+def test_sampled_softmax_leaves_out_the_positive_among_the_drawn():
+    masked = softmax_of(1.0, [0.0, 1.0], 0.5, own=1)
+    assert masked == pytest.approx(softmax_of(1.0, [0.0], 0.5))
+    assert softmax_of(1.0, [1.0], 0.5, own=0) == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_rows", [1, 256, 700])
+def test_sampled_softmax_and_its_gradients_are_those_of_autograd(n_rows):
+    generator = torch.Generator().manual_seed(0)
+    users, items, drawn = (
+        torch.randn(n, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+        for n in (n_rows, n_rows, 40)
+    )
+    item_idx = torch.randint(60, (n_rows,), generator=generator)
+    drawn_idx = torch.randint(60, (40,), generator=generator)
+    inputs = (users, items, drawn)
+    loss = sampled_softmax(*inputs, item_idx, drawn_idx, 0.2)
+    negative = (users @ drawn.T).masked_fill(item_idx.unsqueeze(1) == drawn_idx, -torch.inf)
+    logits = torch.cat([(users * items).sum(1, keepdim=True), negative], 1) / 0.2
+    expected = torch.nn.functional.cross_entropy(logits, torch.zeros(n_rows, dtype=torch.int64))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    found = torch.autograd.grad(3 * loss, inputs)
+    for gradient, reference in zip(found, torch.autograd.grad(3 * expected, inputs), strict=True):
+        torch.testing.assert_close(gradient, reference)
 
 
 def test_pair_alignment_is_the_squared_chord():

@@ -35,7 +35,7 @@ class FusedVectors:
         items: [I, D].
         parts: columns of each line and modality, without the popularity part.
         lengths: length of each part of a vector that has it.
-        from_items: whether a user's part is the mean of the items' parts, brought to its length.
+        folds_in: whether a user is the mean of the items, brought to unit length.
         popularity: whether the last column is the popularity part.
     """
 
@@ -43,7 +43,7 @@ class FusedVectors:
     items: NDArray[np.float32]
     parts: list[Part]
     lengths: list[float]
-    from_items: list[bool]
+    folds_in: bool
     popularity: bool
 
     @property
@@ -95,22 +95,19 @@ def fit_item_encoder(
 
 
 def fit_user_encoder(vectors: FusedVectors, train: Csr) -> UserEncoder:
-    """Map, part by part, the mean of a user's items to the user's vector.
+    """Map the mean of a user's items to the user's vector.
 
     Where that is how the model makes users, there is nothing to fit and fold-in is exact.
     """
+    if vectors.folds_in:
+        return UserEncoder(None, vectors.popularity)
     user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
     mean = history_mean(user_idx, item_idx, train.n_rows, train.n_cols)
-    means = mean.matmul(torch.from_numpy(vectors.items))
-    users = torch.from_numpy(vectors.users)
+    stop = vectors.parts[-1].stop
+    means = mean.matmul(torch.from_numpy(vectors.items[:, :stop]))
     known = torch.from_numpy(np.flatnonzero(train.lengths))
-    weights = [
-        torch.eye(stop - start)
-        if exact
-        else ridge([(means[known, start:stop], users[known, start:stop])], RIDGE)
-        for (start, stop), exact in zip(vectors.columns, vectors.from_items, strict=True)
-    ]
-    return UserEncoder(vectors.columns, vectors.lengths, weights, vectors.popularity)
+    users = torch.from_numpy(vectors.users[:, :stop])
+    return UserEncoder(ridge([(means[known], users[known])], RIDGE), vectors.popularity)
 
 
 def export_item_encoder(encoder: ItemEncoder, names: list[str]) -> bytes:

@@ -10,7 +10,7 @@ import torch
 from bundle.contents import BundleContents
 from bundle.manifest import Part
 from bundle.onnx import VERSION as ONNXRUNTIME_VERSION
-from models.drepmrec import BEHAVIOUR, DRepMRec
+from models.drepmrec import DRepMRec
 from training.checkpoint import Progress
 from training.config import FitConfig, RunOptions
 from training.dataset import Dataset
@@ -42,16 +42,13 @@ def fused_vectors(model: DRepMRec, split: Split) -> FusedVectors:
     popularity = model.bias is not None
     if config.fusion == "sum":
         parts = [Part(name="fused", start=0, stop=width)]
-        return FusedVectors(users, items, parts, [1.0], [False], popularity)
+        return FusedVectors(users, items, parts, [1.0], model.folds_in, popularity)
     weights = model.part_weights()
     parts = [
         Part(name=name, start=n * width, stop=(n + 1) * width) for n, name in enumerate(weights)
     ]
-    from_items = [
-        config.backbone == "items" if name == BEHAVIOUR else config.user_layers == 0
-        for name in weights
-    ]
-    return FusedVectors(users, items, parts, list(weights.values()), from_items, popularity)
+    lengths = list(weights.values())
+    return FusedVectors(users, items, parts, lengths, model.folds_in, popularity)
 
 
 def make_contents(
