@@ -47,6 +47,31 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return data, store
 
 
+def test_two_processes_fit_what_one_fits(world, tmp_path):
+    """Without the terms that look at a sample of each process's rows, the sums are the same."""
+    data, _ = world
+    same = ["--set", "model.sss=0", "--set", "model.leave_one_out=false"]
+    options = [str(data), *FAST, *same, "--set", "optim.max_epochs=4"]
+    command("fit", *options, "--store", tmp_path / "one")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    arguments = ["--nproc_per_node", "2", "-m", "training", "fit", *options]
+    done = subprocess.run(
+        [*launcher, *arguments, "--store", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("published ") == 1
+    one, two = (BundleStore(tmp_path / name).load() for name in ("one", "two"))
+    assert len(BundleStore(tmp_path / "two").versions()) == 1
+    # Epochs are sums of some hundred steps of Adam, in which float sums of another order drift.
+    np.testing.assert_allclose(one.item_vectors, two.item_vectors, atol=0.02)
+    assert two.report["valid"]["recall@20"] == pytest.approx(
+        one.report["valid"]["recall@20"], abs=0.02
+    )
+
+
 def test_planted_tastes_come_back(world):
     data, store = world
     truth = read_truth(data / "planted_tastes.json")

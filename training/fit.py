@@ -23,6 +23,7 @@ from training.config import FitConfig, RunOptions
 from training.dataset import Modality
 from training.ranking import evaluate_vectors
 from training.split import Split
+from training.workers import Workers, is_first
 
 SELECTED_ON = "recall@20"
 CHECKPOINT = "checkpoint.pt"
@@ -50,6 +51,8 @@ def fit(
     """Fit a model and return it as it was when valid recall@20 was best.
 
     On the CPU the result depends on data, configuration and seed alone, also across a `resume`.
+    Under `torchrun` all its processes fit the model together and return the same one; the first
+    writes and reports.
 
     Args:
         split: train is fitted, valid decides when to stop.
@@ -68,35 +71,37 @@ def fit(
     """
     if run.threads:
         torch.set_num_threads(run.threads)
-    generator = torch.Generator().manual_seed(run.seed)
-    device = torch.device(run.device)
-    model = build(split.train, modalities, config.model, generator, device)
-    optimiser = torch.optim.Adam(
-        model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    checkpoint, identity = directory / CHECKPOINT, _identity(fingerprint, config, run)
-    progress = Progress()
-    if resume:
-        progress = load_checkpoint(checkpoint, identity, model, optimiser, generator)
-    writer = SummaryWriter(str(directory / "tensorboard"), purge_step=progress.epoch)
-    with writer, _Display(config.optim.max_epochs, progress.epoch) as display:
-        while not _finished(progress, config):
-            started = time.perf_counter()
-            terms = _epoch(model, optimiser, split, config, generator, display)
-            valid = _evaluate(model, split)
-            progress.epoch += 1
-            seconds = time.perf_counter() - started
-            progress.history.append(terms | valid | {"seconds": seconds})
-            if valid[SELECTED_ON] > progress.best.get(SELECTED_ON, -1.0):
-                progress.best_epoch, progress.best = progress.epoch, valid
-                progress.best_model = {k: v.cpu().clone() for k, v in model.state_dict().items()}
-            for name, value in progress.history[-1].items():
-                writer.add_scalar(name, value, progress.epoch)
-            save_checkpoint(checkpoint, identity, progress, model, optimiser, generator)
-            display.epoch(progress)
-            if after_epoch:
-                after_epoch(progress)
+    if run.device == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: as exact as ranking needs
+    with Workers.joined(run.device) as workers:
+        generator = torch.Generator().manual_seed(run.seed)
+        device = workers.device(run.device)
+        model = build(split.train, modalities, config.model, generator, device)
+        optimiser = torch.optim.Adam(
+            model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        checkpoint, identity = directory / CHECKPOINT, _identity(fingerprint, config, run)
+        progress = Progress()
+        if resume:
+            progress = load_checkpoint(checkpoint, identity, model, optimiser, generator)
+        with _Record(directory, config, progress, is_first()) as record:
+            while not _finished(progress, config):
+                started = time.perf_counter()
+                terms = _epoch(model, optimiser, split, config, generator, workers, record)
+                valid = workers.from_first(lambda: _evaluate(model, split))
+                progress.epoch += 1
+                seconds = time.perf_counter() - started
+                progress.history.append(terms | valid | {"seconds": seconds})
+                if valid[SELECTED_ON] > progress.best.get(SELECTED_ON, -1.0):
+                    progress.best_epoch, progress.best = progress.epoch, valid
+                    state = model.state_dict()
+                    progress.best_model = {k: v.cpu().clone() for k, v in state.items()}
+                if is_first():
+                    save_checkpoint(checkpoint, identity, progress, model, optimiser, generator)
+                record.epoch(progress)
+                if after_epoch:
+                    after_epoch(progress)
     model.load_state_dict(progress.best_model)
     return model, progress
 
@@ -121,7 +126,8 @@ def _epoch(
     split: Split,
     config: FitConfig,
     generator: torch.Generator,
-    display: "_Display",
+    workers: Workers,
+    record: "_Record",
 ) -> dict[str, float]:
     """One pass over the train interactions; the mean of each loss term."""
     user_idx, item_idx = (torch.from_numpy(idx).long() for idx in split.train.pairs())
@@ -136,11 +142,13 @@ def _epoch(
         negatives = torch.randint(
             split.train.n_cols, (config.model.negatives,), generator=generator
         )
-        batch = Batch(*(x.to(device) for x in (user_idx[step], item_idx[step], negatives)))
+        mine = workers.part(step)
+        batch = Batch(*(x.to(device) for x in (user_idx[mine], item_idx[mine], negatives)))
         terms = model.loss(batch)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        workers.average_gradients(model)
         optimiser.step()
         values = {name: float(term.detach()) for name, term in terms.items()}
         values["loss"] = sum(values.values())
@@ -151,7 +159,7 @@ def _epoch(
             )
         for name, value in values.items():
             sums[name] = sums.get(name, 0.0) + value / len(steps)
-        display.step((number + 1) / len(steps), values["loss"])
+        record.step((number + 1) / len(steps), values["loss"])
     return sums
 
 
@@ -162,27 +170,41 @@ def _evaluate(model: DRepMRec | Rival, split: Split) -> dict[str, float]:
     return evaluate_vectors(vectors.users, vectors.items, split.valid, split.train)
 
 
-class _Display:
-    """A bar with loss, valid recall and ETA on a terminal, a line an epoch elsewhere."""
+class _Record:
+    """TensorBoard's files, and a bar with loss, valid recall and ETA on a terminal, else lines.
 
-    def __init__(self, max_epochs: int, done: int) -> None:
+    Args:
+        directory: gets the files.
+        config: how many epochs there may be.
+        progress: where the fit stands.
+        wanted: False for processes that only help.
+    """
+
+    def __init__(
+        self, directory: Path, config: FitConfig, progress: Progress, wanted: bool
+    ) -> None:
+        self._writer = None
+        if wanted:
+            self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=progress.epoch)
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            total=max_epochs,
-            initial=done,
+            total=config.optim.max_epochs,
+            initial=progress.epoch,
             unit="epoch",
-            disable=not self._terminal,
+            disable=not (self._terminal and wanted),
             bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs at most, "
             "{elapsed}<{remaining}{postfix}",
         )
-        self._done = float(done)
+        self._done = float(progress.epoch)
         self._best = 0.0
 
-    def __enter__(self) -> "_Display":
+    def __enter__(self) -> "_Record":
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
+        if self._writer:
+            self._writer.close()
 
     def step(self, share: float, loss: float) -> None:
         """Part of an epoch is done."""
@@ -192,8 +214,12 @@ class _Display:
     def epoch(self, progress: Progress) -> None:
         """An epoch is done."""
         self._done, self._best = progress.epoch, progress.best[SELECTED_ON]
+        if not self._writer:
+            return
+        last = progress.history[-1]
+        for name, value in last.items():
+            self._writer.add_scalar(name, value, progress.epoch)
         if not self._terminal:
-            last = progress.history[-1]
             tqdm.write(
                 f"epoch {progress.epoch}: loss {last['loss']:.4f}, valid {SELECTED_ON} "
                 f"{last[SELECTED_ON]:.4f} (best {self._best:.4f} in epoch "

@@ -23,6 +23,7 @@ from training.config import FitConfig, load_config
 from training.export import make_contents
 from training.fit import fit as fit_model
 from training.split import Split
+from training.workers import is_first
 
 
 def fit(
@@ -41,6 +42,9 @@ def fit(
 ) -> None:
     """Fit a model, export it and publish the bundle.
 
+    `torchrun --nproc_per_node N -m training fit …` fits with N processes, each of which takes a
+    part of every batch.
+
     All hyper-parameters, with their defaults, are printed by `python -m training config`.
     """
     started = time.perf_counter()
@@ -48,8 +52,9 @@ def fit(
     fit_config = load_config(config, assignments or [])
     bundle_store = BundleStore(store)
     dataset, split = read_and_split(data, fit_config)
-    typer.echo(dataset.summary())
-    typer.echo(_split_summary(split))
+    if is_first():
+        typer.echo(dataset.summary())
+        typer.echo(_split_summary(split))
     model, progress = fit_model(
         split,
         dataset.modalities,
@@ -59,6 +64,8 @@ def fit(
         run or store / "run",
         resume=resume,
     )
+    if not is_first():
+        return
     best = progress.best
     typer.echo(
         f"best epoch {progress.best_epoch} of {progress.epoch}: "
