@@ -38,8 +38,6 @@ class ModelConfig(BaseModel):
     """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
     leave_one_out: bool = True
     """While training, whether a user as the mean of items leaves out the item to be ranked."""
-    history_sample: Annotated[int, Field(ge=0)] = 10
-    """How many of a user's items a mean is taken over while training; 0: all that are left."""
     item_bias: bool = True
     """Whether a score has a popularity part: a number for each item, the same for all users."""
 

@@ -49,19 +49,11 @@ class Line(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a step learns from.
-
-    Attributes:
-        user_idx, item_idx: [B] interactions.
-        negatives: [N] drawn items, shared by all of them.
-        draws: [B, S] uniform numbers that choose S items of each row's user
-            (`History.sample_without`); None takes whole histories.
-    """
+    """Interactions (user_idx, item_idx) [B] and drawn items [N], shared by all of them."""
 
     user_idx: Tensor
     item_idx: Tensor
     negatives: Tensor
-    draws: Tensor | None = None
 
 
 class DRepMRec(nn.Module):
@@ -215,9 +207,7 @@ class DRepMRec(nn.Module):
         kept = rows(self.history.counts, batch.user_idx)[:, 0] > 1
         if not kept.any():
             return batch
-        draws = None if batch.draws is None else batch.draws[kept]
-        user_idx, item_idx = batch.user_idx[kept], batch.item_idx[kept]
-        return Batch(user_idx, item_idx, batch.negatives, draws)
+        return batch._replace(user_idx=batch.user_idx[kept], item_idx=batch.item_idx[kept])
 
     def _batch_users(self, line: Line, batch: Batch) -> Tensor:
         """The users [B, ·] of a line to whom the batch's items are ranked.
@@ -226,9 +216,6 @@ class DRepMRec(nn.Module):
         """
         if not (self.config.leave_one_out and line.layers):
             return rows(self.users_of(line), batch.user_idx)
-        if line.users is None and batch.draws is not None:
-            interactions = batch.user_idx, batch.item_idx
-            return self.history.sample_without(line.items, *interactions, batch.draws)
         means = self.history.users(line.items)
         others = self.history.without(means, line.items, batch.user_idx, batch.item_idx)
         if line.users is None:

@@ -129,30 +129,6 @@ def test_leaving_one_out_is_the_mean_of_the_others():
         torch.testing.assert_close(found[row], expected)
 
 
-def test_a_sampled_history_leaves_the_item_out_too():
-    users, items = interactions()
-    history = History(users, items, N_USERS, N_ITEMS)
-    x = torch.randn(N_ITEMS, DIM)
-    whole = history.without(history.users(x), x, users, items)
-    draws = torch.rand(len(users), N_ITEMS)
-    torch.testing.assert_close(history.sample_without(x, users, items, draws), whole)
-    # Of a longer history: every drawn item is the user's, none is the one that is left out.
-    counts = torch.bincount(users, minlength=N_USERS)[users]
-    for row in torch.nonzero(counts > 2).squeeze(1).tolist():
-        of_user = items[users == users[row]]
-        draw = torch.tensor([[0.0, 0.999]])
-        found = history.sample_without(x, users[row : row + 1], items[row : row + 1], draw)
-        drawn = [i for i in (of_user[0].item(), of_user[-1].item()) if i != items[row].item()]
-        torch.testing.assert_close(found[0], x[drawn].mean(0))
-
-
-def test_nothing_but_the_left_out_item_makes_nobody():
-    history = History(torch.tensor([0, 0, 0]), torch.tensor([0, 1, 2]), 1, 3)
-    user, item = torch.tensor([0]), torch.tensor([0])
-    found = history.sample_without(torch.randn(3, DIM), user, item, torch.tensor([[0.1, 0.2]]))
-    assert found.abs().sum() == 0
-
-
 @pytest.mark.parametrize("user_layers", [0, 1])
 def test_a_batchs_users_do_not_contain_the_item_that_is_ranked(user_layers):
     """Moving the ranked item moves no user of its row, except over the user–user graph."""

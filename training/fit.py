@@ -142,12 +142,8 @@ def _epoch(
         negatives = torch.randint(
             split.train.n_cols, (config.model.negatives,), generator=generator
         )
-        draws = torch.rand(len(step), config.model.history_sample, generator=generator)
-        mine = workers.part(torch.arange(len(step)))
-        interactions = user_idx[step[mine]], item_idx[step[mine]]
-        batch = Batch(*(x.to(device) for x in (*interactions, negatives, draws[mine])))
-        if not config.model.history_sample:
-            batch = batch._replace(draws=None)
+        mine = workers.part(step)
+        batch = Batch(*(x.to(device) for x in (user_idx[mine], item_idx[mine], negatives)))
         terms = model.loss(batch)
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad(set_to_none=True)
