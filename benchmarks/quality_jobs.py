@@ -69,7 +69,7 @@ def baselines(_: list[str]) -> list[Job]:
         Job("FREEDOM-like", RivalName.FREEDOM),
         Job("MGCN-like", RivalName.MGCN),
         Job(FULL, versus="MGCN-like"),
-        Job(f"{FULL}, lines summed", assignments=("model.fusion=sum",), versus="MGCN-like"),
+        Job(f"{FULL}, 63 columns", assignments=("model.dim=31",), versus="MGCN-like"),
     ]
 
 
@@ -87,6 +87,8 @@ ABLATIONS: list[tuple[str, tuple[str, ...]]] = [
     ("without leaving one out", ("model.leave_one_out=false",)),
     ("without free embeddings in the modal line", ("model.free_embedding=false",)),
     ("with user embeddings", ("model.backbone=lightgcn",)),
+    ("every modality with columns of its own", ("model.fusion=concat",)),
+    ("lines and modalities summed", ("model.fusion=sum",)),
     ("coupled: lines share the item embedding", ("model.coupled=true",)),
 ]
 """Rows of (b); one with a key that the configuration does not have is left out."""

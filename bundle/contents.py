@@ -4,6 +4,7 @@
 |---|---|
 | manifest.json | what there is, with checksums (`bundle.manifest`) |
 | user_vectors.npy, item_vectors.npy | [U, D] and [I, D] float32, memory-mapped |
+| item_parts.npy | [I, ΣW] float32, what each part adds to the items' vectors, memory-mapped |
 | users.arrow, items.arrow | ids in row order (`user_id`, `item_id`), item metadata |
 | seen_indptr.npy, seen_indices.npy | the train interactions, a `Csr` |
 | popularity.npy | [I] int64, train interactions of each item |
@@ -74,7 +75,8 @@ class BundleContents:
     Attributes:
         users, items: the caller's ids.
         user_vectors, item_vectors: [U, D] and [I, D] float32; a zero row has no taste of its own.
-        parts: what the columns mean.
+        parts: what the columns are made of.
+        item_parts: [I, ΣW] float32, what each part adds to its columns of item_vectors.
         modalities: name → F_m, the inputs of the item encoder.
         seen: users × items, train interactions.
         item_table: metadata in item_idx order, `item_id` first.
@@ -89,6 +91,7 @@ class BundleContents:
     user_vectors: NDArray[np.float32]
     item_vectors: NDArray[np.float32]
     parts: list[Part]
+    item_parts: NDArray[np.float32]
     modalities: dict[str, int]
     seen: Csr
     item_table: pa.Table
@@ -115,6 +118,7 @@ def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
     c = contents
     np.save(directory / "user_vectors.npy", c.user_vectors)
     np.save(directory / "item_vectors.npy", c.item_vectors)
+    np.save(directory / "item_parts.npy", c.item_parts)
     np.save(directory / "seen_indptr.npy", c.seen.indptr)
     np.save(directory / "seen_indices.npy", c.seen.indices)
     np.save(directory / "popularity.npy", c.seen.column_counts())

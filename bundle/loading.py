@@ -20,6 +20,10 @@ from bundle.manifest import MANIFEST, Manifest, describe
 ENCODER_TOLERANCE = 1e-3
 """Largest difference between an encoder's stored and recomputed sample outputs: graph rewrites
 of another ONNX Runtime version or a GPU change float32 sums, a wrong file changes much more."""
+PART_TOLERANCE = 1e-4
+"""Largest difference between a vector's element and the sum of its parts."""
+_BLOCK = 65_536
+"""Rows that are checked at a time."""
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
@@ -53,6 +57,7 @@ class Bundle:
     items: IdMap
     user_vectors: NDArray[np.float32]
     item_vectors: NDArray[np.float32]
+    item_parts: NDArray[np.float32]
     seen: Csr
     popularity: NDArray[np.int64]
     item_table: pa.Table
@@ -87,6 +92,11 @@ class Bundle:
             items=items,
             user_vectors=_map_vectors(directory / "user_vectors.npy", len(users), manifest.dim),
             item_vectors=_map_vectors(directory / "item_vectors.npy", len(items), manifest.dim),
+            item_parts=_map_vectors(
+                directory / "item_parts.npy",
+                len(items),
+                sum(part.stop - part.start for part in manifest.parts),
+            ),
             seen=seen,
             popularity=_map_array(directory / "popularity.npy", (len(items),), np.int64),
             item_table=item_table,
@@ -96,7 +106,7 @@ class Bundle:
             config=json.loads((directory / "config.json").read_bytes()),
             report=json.loads((directory / "report.json").read_bytes()),
         )
-        _check_parts(directory, manifest)
+        _check_parts(directory, bundle)
         _check_encoders(directory, bundle)
         return bundle
 
@@ -115,8 +125,8 @@ def _map_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> N
 
 def _map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
     vectors = _map_array(path, (rows, dim), np.float32)
-    for start in range(0, rows, 65_536):
-        finite = np.isfinite(vectors[start : start + 65_536]).all(1)
+    for start in range(0, rows, _BLOCK):
+        finite = np.isfinite(vectors[start : start + _BLOCK]).all(1)
         if not finite.all():
             raise BundleError(f"{path}: row {start + int(np.argmin(finite))} is not finite")
     return vectors
@@ -139,11 +149,24 @@ def _read_ids(path: Path, column: str, rows: int) -> IdMap:
         raise BundleError(f"{path}: {error}") from error
 
 
-def _check_parts(directory: Path, manifest: Manifest) -> None:
-    stops = [0, *(part.stop for part in manifest.parts)]
-    starts = [*(part.start for part in manifest.parts), manifest.dim]
-    if stops != starts:
-        raise BundleError(f"{directory / MANIFEST}: parts do not cover columns 0…{manifest.dim}")
+def _check_parts(directory: Path, bundle: "Bundle") -> None:
+    """What the parts add must be what the vectors are, so that explanations hold."""
+    manifest = bundle.manifest
+    if any(not 0 <= part.start < part.stop <= manifest.dim for part in manifest.parts):
+        raise BundleError(f"{directory / MANIFEST}: parts are outside columns 0…{manifest.dim}")
+    for start in range(0, manifest.n_items, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        rest = np.array(bundle.item_vectors[rows])
+        for number, part in enumerate(manifest.parts):
+            rest[:, part.start : part.stop] -= bundle.item_parts[
+                rows, manifest.part_columns(number)
+            ]
+        wrong = (np.abs(rest) > PART_TOLERANCE).any(1)
+        if wrong.any():
+            row = start + int(np.argmax(wrong))
+            raise BundleError(
+                f"{directory / 'item_parts.npy'}: row {row} is not its vector's parts"
+            )
 
 
 def _check_encoders(directory: Path, bundle: Bundle) -> None:

@@ -26,9 +26,10 @@ class FileEntry(_Strict):
 
 
 class Part(_Strict):
-    """A block of columns, start ≤ d < stop, that holds one line or modality.
+    """A line or modality, and the columns start ≤ d < stop of the vectors to which it adds.
 
-    A score is the sum over the parts of the blocks' inner products.
+    Parts may share columns: `item_parts.npy` has what each adds to them, side by side in the order
+    of the parts. A score is the sum over the parts of ⟨user's columns, what the part adds⟩.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Manifest(_Strict):
         parent_version: the version that was live when this one was made.
         data_fingerprint: sha256 of the data set that it was trained on.
         n_users, n_items, dim: U, I and D of the stored vectors.
-        parts: what the columns of the vectors mean, in order, without gaps.
+        parts: what the columns of the vectors are made of.
         modalities: inputs of the item encoder in their order, name → F_m.
         files: every other file of the bundle.
     """
@@ -73,6 +74,11 @@ class Manifest(_Strict):
     def to_bytes(self) -> bytes:
         """The bytes of `manifest.json`."""
         return self.model_dump_json(indent=1).encode() + b"\n"
+
+    def part_columns(self, number: int) -> slice:
+        """The columns of `item_parts.npy` that belong to parts[number]."""
+        start = sum(part.stop - part.start for part in self.parts[:number])
+        return slice(start, start + self.parts[number].stop - self.parts[number].start)
 
     @property
     def size(self) -> int:

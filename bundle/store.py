@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from bundle.contents import BundleContents, write_bundle
 from bundle.errors import BundleError, StoreError
 from bundle.loading import Bundle
-from bundle.manifest import Manifest
+from bundle.manifest import MANIFEST, Manifest
 
 POINTER = "CURRENT"
 STAGING = ".staging-"
@@ -80,10 +80,11 @@ class BundleStore:
             BundleError: the bundle is damaged, or is not the one that its directory's name says.
         """
         version = version or self.current()
-        bundle = Bundle.load(self.path(version), threads)
-        if bundle.version != version:
-            raise BundleError(f"{self.path(version)}: holds the bundle {bundle.version}")
-        return bundle
+        found = self.manifest(version).version()
+        if found != version:
+            manifest = self.path(version) / MANIFEST
+            raise BundleError(f"{manifest}: was altered, or is that of another bundle, {found}")
+        return Bundle.load(self.path(version), threads)
 
     def verify(self, version: str) -> Manifest:
         """Open a bundle as the service would and return its manifest; raises as `load`."""

@@ -25,6 +25,11 @@ class MatrixFactorisation(nn.Module):
         self.users = initial_embedding(n_users, dim, generator)
         self.items = initial_embedding(n_items, dim, generator)
 
+    @property
+    def item_embedding(self) -> nn.Parameter:
+        """What is learned of items, [I, D]."""
+        return self.items
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users [U, D] and items [I, D]."""
         return self.users, self.items
@@ -47,6 +52,11 @@ class LightGCN(nn.Module):
         self.graph = graph
         self.n_layers = n_layers
         self.embeddings = MatrixFactorisation(*graph.shape, dim, generator)
+
+    @property
+    def item_embedding(self) -> nn.Parameter:
+        """What is learned of items, [I, D]."""
+        return self.embeddings.items
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Users [U, D] and items [I, D]."""
@@ -78,6 +88,11 @@ class ItemLightGCN(nn.Module):
         self.graph = graph
         self.n_hops = n_layers // 2
         self.items = initial_embedding(graph.shape[1], dim, generator)
+
+    @property
+    def item_embedding(self) -> nn.Parameter:
+        """What is learned of items, [I, D]."""
+        return self.items
 
     def forward(self) -> tuple[None, Tensor]:
         """No users, and items [I, D]."""

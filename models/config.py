@@ -19,7 +19,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     dim: Count = 64
-    """Width of the behaviour line and of each modality; concatenated vectors are wider."""
+    """Width of the behaviour line and of each modality; vectors side by side are wider."""
     backbone: Literal["items", "lightgcn", "mf"] = "items"
     """What makes the behaviour line's vectors; items: LightGCN without user embeddings."""
     behaviour_layers: Layers = 2
@@ -32,9 +32,12 @@ class ModelConfig(BaseModel):
     """k of the relation graphs that are computed; given ones keep theirs."""
     free_embedding: bool = True
     """Whether items have an embedding of their own in each modality, beside the gated features."""
-    fusion: Literal["concat", "sum"] = "concat"
-    """concat: each line and modality has its own columns; sum: all share the same ones."""
-    modal_weight: Weight = 1.0
+    coupled: bool = False
+    """Whether the modal line's free embeddings are the behaviour line's own, against decoupling."""
+    fusion: Literal["lines", "concat", "sum"] = "lines"
+    """lines: the two lines side by side, the modalities summed into one; concat: each modality has
+    columns of its own too; sum: all share the same ones."""
+    modal_weight: Weight = 1.5
     """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
     leave_one_out: bool = True
     """While training, whether a user as the mean of items leaves out the item to be ranked."""

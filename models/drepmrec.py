@@ -39,13 +39,35 @@ class Line(NamedTuple):
     Attributes:
         items: [I, D].
         users: [U, D]; None where they are the mean of their items.
-        layers: the users are the mean of so many layers, the first of which is the mean of their
-            items; 0 where they are vectors of their own.
+        layers: of given users: they are the mean of so many layers, the first of which is the mean
+            of their items; 0 where they are vectors of their own.
     """
 
     items: Tensor
     users: Tensor | None = None
-    layers: int = 1
+    layers: int = 0
+
+
+class Group(NamedTuple):
+    """What shares columns of a fused vector, weight · n(Σ members).
+
+    Attributes:
+        weight: length of the columns' vector.
+        members: [n, dim] of lines or modalities, by name.
+    """
+
+    weight: float
+    members: dict[str, Tensor]
+
+    def vector(self) -> Tensor:
+        """[n, dim]."""
+        return self.weight * unit(torch.stack(list(self.members.values())).sum(0))
+
+    def parts(self) -> dict[str, Tensor]:
+        """What each member adds to the vector: [n, dim], which sum to it."""
+        length = torch.stack(list(self.members.values())).sum(0).norm(dim=1, keepdim=True)
+        scale = self.weight / length.clamp_min(1e-12)  # as F.normalize: zero stays zero
+        return {name: scale * member for name, member in self.members.items()}
 
 
 class Batch(NamedTuple):
@@ -90,25 +112,19 @@ class DRepMRec(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_items)) if config.item_bias else None
 
     def lines(self) -> dict[str, Line]:
-        """The behaviour line, then each modality, before fusion, [·, dim] each.
-
-        Items of a line whose users are made of them are on the unit sphere, so that each item of
-        a history counts the same.
-        """
+        """The behaviour line, then each modality, before fusion, [·, dim] each."""
         users, items = self.backbone()
-        lines = {BEHAVIOUR: Line(unit(items)) if users is None else Line(items, users, 0)}
+        lines = {BEHAVIOUR: Line(items, users)}
         for name, encoder in zip(self.modalities, self._encoders(), strict=True):
-            items = unit(encoder())
-            if encoder.user_graph is None:
-                lines[name] = Line(items)
-            else:
-                users = encoder.propagate_users(self.history.users(items))
-                lines[name] = Line(items, users, encoder.user_layers + 1)
+            lines[name] = Line(encoder())
+            if encoder.user_graph is not None:
+                users = encoder.propagate_users(self.users_of(lines[name]))
+                lines[name] = Line(lines[name].items, users, encoder.user_layers + 1)
         return lines
 
     def users_of(self, line: Line) -> Tensor:
-        """[U, dim]."""
-        return self.history.users(line.items) if line.users is None else line.users
+        """[U, dim]; of a history on the unit sphere, so that each item counts the same."""
+        return self.history.users(unit(line.items)) if line.users is None else line.users
 
     @property
     def folds_in(self) -> bool:
@@ -118,38 +134,42 @@ class DRepMRec(nn.Module):
     def _encoders(self) -> list[ModalEncoder]:
         return [encoder for encoder in self.encoders if isinstance(encoder, ModalEncoder)]
 
-    def part_weights(self) -> dict[str, float]:
-        """Length of each line's part of a fused vector; the squares add up to 1."""
-        modal = self.config.modal_weight / max(len(self.modalities), 1) ** 0.5
-        weights = {BEHAVIOUR: 1.0} | dict.fromkeys(self.modalities, modal)
-        total = sum(w * w for w in weights.values()) ** 0.5
-        return {name: w / total for name, w in weights.items()}
-
-    def fuse(self, parts: list[Tensor]) -> Tensor:
-        """Fusion: each line and modality on its own sphere, then side by side or summed.
-
-        Side by side, a score is the weighted sum of the parts' cosines, which is what makes it
-        explainable part by part.
+    def groups(self, parts: dict[str, Tensor]) -> list[Group]:
+        """Which parts share columns, and how long each group's vector is; squares add up to 1.
 
         Args:
             parts: [n, dim] of the behaviour line, then of each modality.
-
-        Returns:
-            [n, (1 + M) · dim] or [n, dim].
         """
-        weighted = [w * unit(x) for w, x in zip(self.part_weights().values(), parts, strict=True)]
-        if self.config.fusion == "concat":
-            return torch.cat(weighted, 1)
-        return unit(torch.stack(weighted).sum(0))
+        names = self.modalities
+        each = self.config.modal_weight / max(len(names), 1) ** 0.5
+        match self.config.fusion:
+            case "lines":
+                groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
+                if names:
+                    modal = {name: parts[name] for name in names}
+                    groups.append(Group(self.config.modal_weight, modal))
+            case "concat":
+                groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
+                groups += [Group(each, {name: parts[name]}) for name in names]
+            case "sum":
+                behaviour = {BEHAVIOUR: unit(parts[BEHAVIOUR])}
+                modal = {name: each * unit(parts[name]) for name in names}
+                groups = [Group(1.0, behaviour | modal)]
+        total = sum(group.weight**2 for group in groups) ** 0.5
+        return [group._replace(weight=group.weight / total) for group in groups]
+
+    def fuse(self, parts: dict[str, Tensor]) -> Tensor:
+        """Fusion: the groups' vectors side by side, [n, G · dim]; see `groups`."""
+        return torch.cat([group.vector() for group in self.groups(parts)], 1)
 
     def forward(self) -> Vectors:
         """The fused vectors; score(u, i) = ⟨z_u, z_i⟩, the item's bias in a column of its own."""
-        lines = list(self.lines().values())
-        items = self.fuse([line.items for line in lines])
+        lines = self.lines()
+        items = self.fuse({name: line.items for name, line in lines.items()})
         if self.folds_in:
             users = unit(self.history.users(items))
         else:
-            users = self.fuse([self.users_of(line) for line in lines])
+            users = self.fuse({name: self.users_of(line) for name, line in lines.items()})
         if self.bias is not None:
             users = torch.cat([users, users.new_ones(len(users), 1)], 1)
             items = torch.cat([items, self.bias.unsqueeze(1)], 1)
@@ -158,11 +178,11 @@ class DRepMRec(nn.Module):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the loss by name; their sum is what is minimised."""
         config, lines, batch = self.config, self.lines(), self._informative(batch)
-        items = self.fuse([line.items for line in lines.values()])
+        items = self.fuse({name: line.items for name, line in lines.items()})
         if self.folds_in:
-            users = unit(self._batch_users(Line(items), batch))
+            users = unit(self._from_history(items, batch))
         else:
-            users = self.fuse([self._batch_users(line, batch) for line in lines.values()])
+            users = self.fuse({n: self._batch_users(line, batch) for n, line in lines.items()})
         terms = {"rank": self._ranking(users, items, batch)}
         if config.line_ranking:
             terms["line_rank"] = config.line_ranking * self._line_ranking(lines, batch)
@@ -209,19 +229,23 @@ class DRepMRec(nn.Module):
             return batch
         return batch._replace(user_idx=batch.user_idx[kept], item_idx=batch.item_idx[kept])
 
-    def _batch_users(self, line: Line, batch: Batch) -> Tensor:
-        """The users [B, ·] of a line to whom the batch's items are ranked.
+    def _from_history(self, items: Tensor, batch: Batch) -> Tensor:
+        """Users [B, ·] as the mean of items [I, ·]; while ranking one of them, of the others."""
+        means = self.history.users(items)
+        if not self.config.leave_one_out:
+            return rows(means, batch.user_idx)
+        return self.history.without(means, items, batch.user_idx, batch.item_idx)
 
-        Where a user is the mean of items, the item of the same row is left out.
-        """
-        if not (self.config.leave_one_out and line.layers):
-            return rows(self.users_of(line), batch.user_idx)
-        means = self.history.users(line.items)
-        others = self.history.without(means, line.items, batch.user_idx, batch.item_idx)
+    def _batch_users(self, line: Line, batch: Batch) -> Tensor:
+        """The users [B, dim] of a line to whom the batch's items are ranked."""
+        items = unit(line.items)
         if line.users is None:
-            return others
-        change = others - rows(means, batch.user_idx)
-        return rows(line.users, batch.user_idx) + change / line.layers
+            return self._from_history(items, batch)
+        users = rows(line.users, batch.user_idx)
+        if not (self.config.leave_one_out and line.layers):
+            return users
+        mean = rows(self.history.users(items), batch.user_idx)
+        return users + (self._from_history(items, batch) - mean) / line.layers
 
     def _ranking(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
         """L_rank of users [B, D] for their items against drawn ones, both of items [I, D]."""
@@ -242,14 +266,13 @@ class DRepMRec(nn.Module):
     def _line_ranking(self, lines: dict[str, Line], batch: Batch) -> Tensor:
         """L_rank(B) + L_rank(M): each line ranks on its own, the modal one as a whole."""
         behaviour, *modal = lines.values()
-        users = [self._batch_users(line, batch) for line in modal]
         loss = self._ranking(
             unit(self._batch_users(behaviour, batch)), unit(behaviour.items), batch
         )
         if modal:
-            side_by_side = (users, [line.items for line in modal])
-            u, i = (unit(torch.cat([unit(x) for x in parts], 1)) for parts in side_by_side)
-            loss = loss + self._ranking(u, i, batch)
+            users = torch.stack([unit(self._batch_users(line, batch)) for line in modal]).sum(0)
+            items = torch.stack([unit(line.items) for line in modal]).sum(0)
+            loss = loss + self._ranking(unit(users), unit(items), batch)
         return loss
 
     def _inter_alignment(self, lines: dict[str, Line], batch: Batch, items: Tensor) -> Tensor:

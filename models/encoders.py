@@ -31,34 +31,35 @@ def ridge(pairs: Iterable[tuple[Tensor, Tensor]], strength: float) -> Tensor:
 
 
 class ItemEncoder(nn.Module):
-    """z_i = Σ_m present_m · n(x_m) W_m + present · V, each part on its sphere.
+    """z_i = Σ_m present_m · n(x_m) W_m + present · V, each group of columns on its sphere.
 
     Args:
         widths: F_m of each modality, in order.
-        part_columns: (start, stop) of each part of the vectors.
-        part_lengths: length of each part.
-        part_modality: for each part the modality that it needs to be there, None for behaviour.
+        columns: (start, stop) of each group of columns.
+        lengths: length of each group's vector.
+        needs: [G, M] bool: a group is zero for an item that has none of these modalities.
         weight: [ΣF_m + M, D] the maps W_m and V below each other; D without the popularity part.
         popularity: a new item's bias, None if the vectors have no popularity part.
     """
 
     weight: Tensor
+    needs: Tensor
 
     def __init__(
         self,
         widths: list[int],
-        part_columns: list[tuple[int, int]],
-        part_lengths: list[float],
-        part_modality: list[int | None],
+        columns: list[tuple[int, int]],
+        lengths: list[float],
+        needs: Tensor,
         weight: Tensor,
         popularity: float | None = None,
     ) -> None:
         super().__init__()
         self.widths = widths
-        self.part_columns = part_columns
-        self.part_lengths = part_lengths
-        self.part_modality = part_modality
+        self.columns = columns
+        self.lengths = lengths
         self.popularity = popularity
+        self.register_buffer("needs", needs.float())
         self.register_buffer("weight", weight)
 
     @staticmethod
@@ -71,12 +72,13 @@ class ItemEncoder(nn.Module):
         """Features [B, F_m] of each modality, then present [B, M] → item vectors [B, D]."""
         *features, present = features_and_present
         mapped = self.inputs(features, present) @ self.weight
-        parts = []
-        for (start, stop), length, modality in zip(
-            self.part_columns, self.part_lengths, self.part_modality, strict=True
-        ):
-            part = length * F.normalize(mapped[:, start:stop], dim=1)
-            parts.append(part if modality is None else part * present[:, modality : modality + 1])
+        has = ((present @ self.needs.T) > 0).to(mapped.dtype)
+        parts = [
+            length * F.normalize(mapped[:, start:stop], dim=1) * has[:, g : g + 1]
+            for g, ((start, stop), length) in enumerate(
+                zip(self.columns, self.lengths, strict=True)
+            )
+        ]
         if self.popularity is not None:
             parts.append(torch.full_like(mapped[:, :1], self.popularity))
         return torch.cat(parts, 1)

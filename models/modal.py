@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.behaviour import initial_embedding
 from models.sparse import SparseMatrix
 
 
@@ -45,7 +44,7 @@ class FilterGate(nn.Module):
 class ModalEncoder(nn.Module):
     """One modality's vectors of items, and what propagation makes of users.
 
-    Items: gated features and, where wanted, a free embedding for what the features do not say,
+    Items: gated features and, where wanted, an embedding for what the features do not say,
     propagated over the item–item graph. Users are the mean of their items (`models.history`),
     propagated over the user–user graph.
 
@@ -56,7 +55,7 @@ class ModalEncoder(nn.Module):
         user_graph: [U, U], None for no propagation among users.
         dim: D.
         item_layers, user_layers: how often vectors are propagated.
-        free_embedding: whether items have an embedding of their own in this line.
+        embedding: [I, D] for what the features do not say; None for none.
         generator: for the initial weights.
     """
 
@@ -72,7 +71,7 @@ class ModalEncoder(nn.Module):
         dim: int,
         item_layers: int,
         user_layers: int,
-        free_embedding: bool,
+        embedding: nn.Parameter | None,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -83,11 +82,7 @@ class ModalEncoder(nn.Module):
         self.item_layers = item_layers
         self.user_layers = user_layers
         self.gate = FilterGate(features.shape[1], dim, generator) if features.shape[1] else None
-        self.embedding = (
-            initial_embedding(len(features), dim, generator)
-            if free_embedding or self.gate is None
-            else None
-        )
+        self.embedding = embedding
 
     def own(self) -> Tensor:
         """Items before propagation [I, D]; those without the modality have zeros."""

@@ -56,12 +56,14 @@ def make_contents(
     user_vectors = _unit_rows(rng, n_users, dim)
     n_empty = max(1, int(no_interactions * n_users)) if no_interactions else 0
     user_vectors[n_users - n_empty :] = 0
+    item_vectors = _unit_rows(rng, n_items, dim)
     weights = {name: _unit_rows(rng, width, dim) for name, width in modalities.items()}
     return BundleContents(
         users=users,
         items=items,
         user_vectors=user_vectors,
-        item_vectors=_unit_rows(rng, n_items, dim),
+        item_vectors=item_vectors,
+        item_parts=item_vectors,
         parts=_parts(dim, list(modalities)),
         modalities=dict(modalities),
         seen=_seen(rng, n_users - n_empty, n_empty, n_items, n_heavy, mean_history),

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation
+from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation, initial_embedding
 from models.config import ModelConfig
-from models.drepmrec import Batch, DRepMRec
+from models.drepmrec import Batch, DRepMRec, Line
 from models.graphs import interaction_graph, nearest_neighbours, relation_graph
 from models.history import History
 from models.modal import FilterGate, ModalEncoder, mean_of_layers
@@ -46,7 +46,7 @@ def make_model(seed: int = 0, **options: object) -> DRepMRec:
             dim=DIM,
             item_layers=config.item_layers,
             user_layers=config.user_layers,
-            free_embedding=config.free_embedding,
+            embedding=initial_embedding(N_ITEMS, DIM, generator),
             generator=generator,
         )
     kind = {"items": ItemLightGCN, "lightgcn": LightGCN}[config.backbone]
@@ -100,7 +100,7 @@ def test_users_of_a_line_are_the_mean_of_its_unit_items():
     lines = model.lines()
     items = [model.backbone()[1], *(encoder() for encoder in model.encoders)]
     for vectors, expected in zip(lines.values(), items, strict=True):
-        torch.testing.assert_close(vectors.items, F.normalize(expected, dim=1))
+        torch.testing.assert_close(vectors.items, expected)
         torch.testing.assert_close(model.users_of(vectors), mean @ F.normalize(expected, dim=1))
 
 
@@ -137,10 +137,11 @@ def test_a_batchs_users_do_not_contain_the_item_that_is_ranked(user_layers):
         line = model.lines()["image"]
         before = model._batch_users(line, make_batch())
         moved = line.items.clone()
-        moved[0] = 5.0
+        moved[0] = -moved[0]
         line = line._replace(items=moved)
         if line.users is not None:
-            change = model.history.users(moved) - model.history.users(model.lines()["image"].items)
+            still = model.lines()["image"]
+            change = model.users_of(Line(moved)) - model.users_of(Line(still.items))
             line = line._replace(users=line.users + change / line.layers)
         after = model._batch_users(line, make_batch())
     ranked = make_batch().item_idx == 0
@@ -153,7 +154,9 @@ def test_mean_of_layers_without_a_graph_changes_nothing():
     assert mean_of_layers(None, x, 3) is x
 
 
-@pytest.mark.parametrize(("fusion", "width"), [("concat", 4 * DIM), ("sum", DIM)])
+@pytest.mark.parametrize(
+    ("fusion", "width"), [("lines", 2 * DIM), ("concat", 4 * DIM), ("sum", DIM)]
+)
 def test_fused_vectors_are_on_the_unit_sphere_where_nothing_is_missing(fusion, width):
     vectors = make_model(fusion=fusion, item_bias=False)()
     assert vectors.users.shape == (N_USERS, width)
@@ -165,20 +168,37 @@ def test_fused_vectors_are_on_the_unit_sphere_where_nothing_is_missing(fusion, w
 
 
 def test_score_is_the_weighted_sum_of_the_parts_cosines():
-    model = make_model(modal_weight=0.5)
+    model = make_model(modal_weight=0.5, fusion="concat")
     assert model.bias is not None
     model.bias.data.normal_()
-    lines, weights = model.lines(), model.part_weights()
-    assert sum(w * w for w in weights.values()) == pytest.approx(1)
-    items = {name: F.normalize(line.items, dim=1) for name, line in lines.items()}
-    expected = sum(weights[name] ** 2 * model.history.users(x) @ x.T for name, x in items.items())
+    squares = {"behaviour": 1.0} | dict.fromkeys(model.modalities, 0.25 / 3)
+    items = {n: F.normalize(line.items, dim=1) for n, line in model.lines().items()}
+    expected = sum(squares[n] / 1.25 * model.history.users(x) @ x.T for n, x in items.items())
     vectors = model()
     mean = model.history.users(vectors.items[:, :-1])
     scores = expected / mean.norm(dim=1, keepdim=True) + model.bias
     torch.testing.assert_close(vectors.users @ vectors.items.T, scores)
 
 
-@pytest.mark.parametrize("fusion", ["concat", "sum"])
+def test_lines_are_fused_side_by_side_and_modalities_summed():
+    model = make_model(modal_weight=0.5, item_bias=False)
+    behaviour, *modal = (line.items for line in model.lines().values())
+    expected = torch.cat([F.normalize(behaviour, dim=1), 0.5 * F.normalize(sum(modal), dim=1)], 1)
+    torch.testing.assert_close(model().items, expected / 1.25**0.5)
+
+
+@pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
+def test_what_the_parts_add_is_the_vector(fusion):
+    model = make_model(fusion=fusion, item_bias=False)
+    lines = {name: line.items for name, line in model.lines().items()}
+    groups = model.groups(lines)
+    assert [n for group in groups for n in group.members] == ["behaviour", *model.modalities]
+    for group in groups:
+        torch.testing.assert_close(sum(group.parts().values()), group.vector())
+    assert sum(group.weight**2 for group in groups) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
 def test_users_are_the_mean_of_their_fused_items_on_the_unit_sphere(fusion):
     model = make_model(fusion=fusion, item_bias=False)
     vectors = model()
@@ -190,12 +210,12 @@ def test_users_are_the_mean_of_their_fused_items_on_the_unit_sphere(fusion):
 def test_users_with_vectors_of_their_own_are_fused_from_their_lines(more):
     model = make_model(item_bias=False, **more)
     lines = model.lines()
-    expected = model.fuse([model.users_of(line) for line in lines.values()])
+    expected = model.fuse({name: model.users_of(line) for name, line in lines.items()})
     torch.testing.assert_close(model().users, expected)
 
 
 def test_an_item_without_a_modality_has_nothing_in_its_part():
-    model = make_model(item_layers=2)
+    model = make_model(item_layers=2, fusion="concat")
     items = model().items
     for number, (name, missing) in enumerate((("image", 2), ("text", 3), (GRAPH_ONLY, 4))):
         part = items[:, (number + 1) * DIM : (number + 2) * DIM]

@@ -184,26 +184,26 @@ def part_scores(bundle: Bundle, users: np.ndarray) -> dict[str, np.ndarray]:
     """Scores [B, I] of each part."""
     return {
         part.name: np.asarray(bundle.user_vectors[users, part.start : part.stop])
-        @ np.asarray(bundle.item_vectors[:, part.start : part.stop]).T
-        for part in bundle.manifest.parts
+        @ np.asarray(bundle.item_parts[:, bundle.manifest.part_columns(number)]).T
+        for number, part in enumerate(bundle.manifest.parts)
     }
 
 
-def test_the_parts_of_a_score_add_up_to_it(published):
-    _, bundle, _, _ = published
+@pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
+def test_the_parts_of_a_score_add_up_to_it(tmp_path, fusion):
+    dataset = planted_dataset()
+    more = (f"model.fusion={fusion}", "optim.max_epochs=2")
+    bundle, _, _ = publish(dataset, tmp_path, *more)
+    assert [part.name for part in bundle.manifest.parts] == PARTS
+    assert bundle.manifest.dim == {"lines": 17, "concat": 25, "sum": 9}[fusion]
     users = np.arange(30)
     parts = part_scores(bundle, users)
     scores = bundle.user_vectors[users] @ bundle.item_vectors.T
     np.testing.assert_allclose(sum(parts.values()), scores, atol=1e-5)
     assert all(np.abs(part).max() > 1e-3 for part in parts.values())
-
-
-def test_the_part_of_a_modality_that_an_item_lacks_is_zero(published):
-    dataset, bundle, _, _ = published
-    parts = part_scores(bundle, np.arange(30))
     absent = ~dataset.modalities["image"].present
     assert absent.any()
-    assert not parts["image"][:, absent].any()
+    assert not parts["image"][:, absent].any(), "an item has no part of a modality that it lacks"
     assert parts["text"][:, absent].any()
 
 
@@ -223,12 +223,6 @@ def test_padding_of_a_history_changes_nothing(published):
     padded = bundle.user_encoder.encode(history, mask, weights)
     short = bundle.user_encoder.encode(history[1:, :3], mask[1:, :3], weights[1:, :3])
     np.testing.assert_allclose(padded[1:], short, atol=1e-6)
-
-
-def test_summed_fusion_has_one_part_and_says_so(tmp_path):
-    bundle, _, _ = publish(planted_dataset(), tmp_path, "model.fusion=sum", "optim.max_epochs=2")
-    assert [part.name for part in bundle.manifest.parts] == ["fused", "popularity"]
-    assert bundle.manifest.dim == 9
 
 
 def test_data_without_features_make_a_bundle_too(tmp_path):
@@ -264,7 +258,13 @@ def test_ridge_finds_a_linear_map_and_depends_on_no_block():
 
 
 def test_encoders_put_each_part_on_its_sphere():
-    encoder = ItemEncoder([3], [(0, 2), (2, 4)], [0.8, 0.6], [None, 0], torch.randn(4, 4))
+    encoder = ItemEncoder(
+        widths=[3],
+        columns=[(0, 2), (2, 4)],
+        lengths=[0.8, 0.6],
+        needs=torch.tensor([[True], [True]]),
+        weight=torch.randn(4, 4),
+    )
     items = encoder(torch.randn(5, 3), torch.tensor([[1.0]] * 4 + [[0.0]]))
     lengths = torch.stack([items[:, :2].norm(dim=1), items[:, 2:].norm(dim=1)], 1)
     torch.testing.assert_close(lengths[:4], torch.tensor([[0.8, 0.6]] * 4))

@@ -156,7 +156,8 @@ def test_a_loss_that_is_no_number_stops_the_fit(dataset, split, tmp_path):
     [
         ["model.backbone=mf"],
         ["model.ranking=bpr"],
-        ["model.fusion=sum"],
+        ["model.fusion=sum", "model.coupled=true"],
+        ["model.fusion=concat"],
         ["model.user_layers=1", "model.inter_alignment=0.1", "model.modality_alignment=0.1"],
         ["model.free_embedding=false", "model.line_ranking=0.5"],
         ["model.item_layers=0", "model.behaviour_layers=0"],

@@ -65,6 +65,7 @@ FILES = [
     "config.json",
     "encoder_sample.npz",
     "item_encoder.onnx",
+    "item_parts.npy",
     "item_vectors.npy",
     "items.arrow",
     "items.faiss",
@@ -159,7 +160,7 @@ def test_a_bundle_under_another_name_is_refused(store):
     version = publish(store)
     moved = version[:-8] + "00000000"
     store.path(version).rename(store.path(version).parent / moved)
-    with pytest.raises(BundleError, match=f"holds the bundle {version}"):
+    with pytest.raises(BundleError, match=f"that of another bundle, {version}"):
         store.load(moved)
 
 

@@ -1,11 +1,11 @@
 """From a data set and a split to an untrained model."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from bundle.csr import Csr
-from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation
+from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation, initial_embedding
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
 from models.graphs import interaction_graph, nearest_neighbours, relation_graph
@@ -14,6 +14,7 @@ from models.modal import ModalEncoder
 from models.sparse import SparseMatrix
 from training.dataset import Modality
 
+Backbone = ItemLightGCN | LightGCN | MatrixFactorisation
 USER_NEIGHBOURS = 10
 """k of the user–user graphs."""
 
@@ -31,7 +32,7 @@ def build_model(
     """
     user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
     shape = (train.n_rows, train.n_cols)
-    backbone: nn.Module
+    backbone: Backbone
     match config.backbone:
         case "lightgcn":
             graph = interaction_graph(user_idx, item_idx, *shape)
@@ -43,7 +44,7 @@ def build_model(
             backbone = MatrixFactorisation(*shape, config.dim, generator)
     history = History(user_idx, item_idx, *shape)
     encoders = {
-        name: _modal_encoder(modality, history, config, generator, device)
+        name: _modal_encoder(modality, history, config, backbone, generator, device)
         for name, modality in modalities.items()
     }
     return DRepMRec(backbone, encoders, history, config, generator).to(device)
@@ -53,11 +54,18 @@ def _modal_encoder(
     modality: Modality,
     history: History,
     config: ModelConfig,
+    backbone: Backbone,
     generator: torch.Generator,
     device: torch.device,
 ) -> ModalEncoder:
     # Unit length: features of different scale meet the same initial weights.
     features = F.normalize(torch.from_numpy(modality.features), dim=1)
+    if config.coupled:
+        embedding = backbone.item_embedding
+    elif config.free_embedding or not features.shape[1]:
+        embedding = initial_embedding(len(features), config.dim, generator)
+    else:
+        embedding = None
     return ModalEncoder(
         features=features,
         present=torch.from_numpy(modality.present),
@@ -66,7 +74,7 @@ def _modal_encoder(
         dim=config.dim,
         item_layers=config.item_layers,
         user_layers=config.user_layers,
-        free_embedding=config.free_embedding,
+        embedding=embedding,
         generator=generator,
     )
 

@@ -18,7 +18,7 @@ class OptimConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    learning_rate: Positive = 2e-3
+    learning_rate: Positive = 1e-3
     """Step size of Adam."""
     weight_decay: Weight = 0.0
     """λ of L₂, as Adam applies it."""

@@ -14,6 +14,7 @@ import bundle.encoders
 from bundle.contents import EncoderSample
 from bundle.csr import Csr
 from bundle.manifest import POPULARITY, Part
+from models.drepmrec import BEHAVIOUR
 from models.encoders import ItemEncoder, UserEncoder, ridge
 from models.graphs import history_mean
 from training.dataset import Modality
@@ -27,36 +28,53 @@ SAMPLE_HISTORY = 16
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Columns start ≤ d < stop of fused vectors that some lines or modalities share.
+
+    Attributes:
+        start, stop: the columns.
+        length: of the vector in them.
+        names: of the lines and modalities.
+    """
+
+    start: int
+    stop: int
+    length: float
+    names: list[str]
+
+
+@dataclass(frozen=True)
 class FusedVectors:
     """Trained vectors and what their columns mean.
 
     Attributes:
         users: [U, D]; zero where a user has no train interactions.
         items: [I, D].
-        parts: columns of each line and modality, without the popularity part.
-        lengths: length of each part of a vector that has it.
+        item_parts: [I, ΣW] what each line and modality, and popularity, adds to its columns.
+        columns: of the lines and modalities, without the popularity part.
         folds_in: whether a user is the mean of the items, brought to unit length.
         popularity: whether the last column is the popularity part.
     """
 
     users: NDArray[np.float32]
     items: NDArray[np.float32]
-    parts: list[Part]
-    lengths: list[float]
+    item_parts: NDArray[np.float32]
+    columns: list[Columns]
     folds_in: bool
     popularity: bool
 
     @property
-    def columns(self) -> list[tuple[int, int]]:
-        """(start, stop) of each part."""
-        return [(part.start, part.stop) for part in self.parts]
+    def width(self) -> int:
+        """D without the popularity part."""
+        return self.columns[-1].stop
 
     @property
-    def all_parts(self) -> list[Part]:
-        """With the popularity part."""
-        stop = self.parts[-1].stop
-        bias = [Part(name=POPULARITY, start=stop, stop=stop + 1)] if self.popularity else []
-        return [*self.parts, *bias]
+    def parts(self) -> list[Part]:
+        """In the order of `item_parts`."""
+        parts = [Part(name=n, start=c.start, stop=c.stop) for c in self.columns for n in c.names]
+        stop = self.width + 1
+        bias = [Part(name=POPULARITY, start=self.width, stop=stop)] if self.popularity else []
+        return [*parts, *bias]
 
 
 def fit_item_encoder(
@@ -71,7 +89,7 @@ def fit_item_encoder(
     features = [torch.from_numpy(m.features) for m in modalities.values()]
     present = _presence(modalities, len(vectors.items))
     known = torch.from_numpy(np.flatnonzero(train.column_counts()))
-    targets = torch.from_numpy(vectors.items)[:, : vectors.parts[-1].stop]
+    targets = torch.from_numpy(vectors.items)[:, : vectors.width]
     single = torch.eye(count)
     subsets = {
         tuple(kept) for kept in torch.cat([torch.ones(1, count), single, 1 - single]).tolist()
@@ -86,9 +104,9 @@ def fit_item_encoder(
     widths = [x.shape[1] for x in features]
     return ItemEncoder(
         widths=widths,
-        part_columns=vectors.columns,
-        part_lengths=vectors.lengths,
-        part_modality=[names.index(p.name) if p.name in names else None for p in vectors.parts],
+        columns=[(c.start, c.stop) for c in vectors.columns],
+        lengths=[c.length for c in vectors.columns],
+        needs=torch.tensor([_needed(c.names, names) for c in vectors.columns]),
         weight=ridge(pairs(), RIDGE) if count else torch.zeros(0, targets.shape[1]),
         popularity=float(vectors.items[known, -1].mean()) if vectors.popularity else None,
     )
@@ -103,10 +121,9 @@ def fit_user_encoder(vectors: FusedVectors, train: Csr) -> UserEncoder:
         return UserEncoder(None, vectors.popularity)
     user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
     mean = history_mean(user_idx, item_idx, train.n_rows, train.n_cols)
-    stop = vectors.parts[-1].stop
-    means = mean.matmul(torch.from_numpy(vectors.items[:, :stop]))
+    means = mean.matmul(torch.from_numpy(vectors.items[:, : vectors.width]))
     known = torch.from_numpy(np.flatnonzero(train.lengths))
-    users = torch.from_numpy(vectors.users[:, :stop])
+    users = torch.from_numpy(vectors.users[:, : vectors.width])
     return UserEncoder(ridge([(means[known], users[known])], RIDGE), vectors.popularity)
 
 
@@ -176,6 +193,12 @@ def parity(
         "item_encoder": float(np.abs(items - sample.item_vectors).max(initial=0.0)),
         "user_encoder": float(np.abs(users - sample.user_vectors).max(initial=0.0)),
     }
+
+
+def _needed(names: list[str], modalities: list[str]) -> list[bool]:
+    """Of which modalities [M] columns of these names need at least one; behaviour takes any."""
+    own = set(names) & set(modalities)
+    return [name in own or not own or BEHAVIOUR in names for name in modalities]
 
 
 def _presence(modalities: dict[str, Modality], n_items: int) -> Tensor:

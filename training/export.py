@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from bundle.contents import BundleContents
-from bundle.manifest import Part
 from bundle.onnx import VERSION as ONNXRUNTIME_VERSION
 from models.drepmrec import DRepMRec
 from training.checkpoint import Progress
 from training.config import FitConfig, RunOptions
 from training.dataset import Dataset
 from training.encoders import (
+    Columns,
     FusedVectors,
     encoder_sample,
     export_item_encoder,
@@ -37,18 +37,23 @@ def fused_vectors(model: DRepMRec, split: Split) -> FusedVectors:
     vectors = model()
     users = vectors.users.cpu().numpy().copy()
     users[split.train.lengths == 0] = 0
-    items = vectors.items.cpu().numpy()
-    config, width = model.config, model.config.dim
-    popularity = model.bias is not None
-    if config.fusion == "sum":
-        parts = [Part(name="fused", start=0, stop=width)]
-        return FusedVectors(users, items, parts, [1.0], model.folds_in, popularity)
-    weights = model.part_weights()
-    parts = [
-        Part(name=name, start=n * width, stop=(n + 1) * width) for n, name in enumerate(weights)
-    ]
-    lengths = list(weights.values())
-    return FusedVectors(users, items, parts, lengths, model.folds_in, popularity)
+    lines = {name: line.items for name, line in model.lines().items()}
+    columns, blocks, start = [], [], 0
+    for group in model.groups(lines):
+        stop = start + group.vector().shape[1]
+        columns.append(Columns(start, stop, group.weight, list(group.members)))
+        blocks += list(group.parts().values())
+        start = stop
+    if model.bias is not None:
+        blocks.append(vectors.items[:, start:])
+    return FusedVectors(
+        users=users,
+        items=vectors.items.cpu().numpy(),
+        item_parts=torch.cat(blocks, 1).cpu().numpy(),
+        columns=columns,
+        folds_in=model.folds_in,
+        popularity=model.bias is not None,
+    )
 
 
 def make_contents(
@@ -86,7 +91,8 @@ def make_contents(
         items=dataset.items,
         user_vectors=vectors.users,
         item_vectors=vectors.items,
-        parts=vectors.all_parts,
+        parts=vectors.parts,
+        item_parts=vectors.item_parts,
         modalities=widths,
         seen=split.train,
         item_table=dataset.item_table,
