@@ -81,7 +81,16 @@ ABLATIONS: list[tuple[str, tuple[str, ...]]] = [
     ("without BMA and SSS", ALONE),
     ("with intra-alignment 0.1", BMA[:1]),
     ("with inter-alignment 0.02", BMA[1:]),
+    (
+        "with inter-alignment 0.02 of the modal line alone",
+        (*BMA[1:], "model.alignment_reach=modal"),
+    ),
+    (
+        "with inter-alignment 0.02 of the behaviour line alone",
+        (*BMA[1:], "model.alignment_reach=behaviour"),
+    ),
     ("with intra-alignment 0.1 and inter-alignment 0.02", BMA),
+    ("with alignment of the modalities 0.05", ("model.modality_alignment=0.05",)),
     ("with a ranking loss for each line", ("model.line_ranking=0.5",)),
     ("without item bias", ("model.item_bias=false",)),
     ("without leaving one out", ("model.leave_one_out=false",)),
