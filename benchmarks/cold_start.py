@@ -44,7 +44,7 @@ from training.split import Split, make_split
 
 Score = Callable[[NDArray[np.int64]], Tensor]
 METRIC = "recall@20"
-BOOSTS = np.arange(-0.1, 0.5, 0.0125)
+BOOSTS = np.linspace(-0.1, 0.5, 49)
 """What may be added to the scores of new items; popularity parts of TikTok have a sd of 0.05."""
 WARM_SHARE = 0.98
 HISTORIES = (1, 3, 5)

@@ -86,7 +86,7 @@ SEARCH_SPACE: Mapping[str, Range] = {
     "model.negatives": OneOf((512, 1024, 2048)),
     "model.behaviour_layers": Whole(1, 3),
     "model.item_layers": Whole(0, 3),
-    "model.modal_weight": Real(0.5, 2.0, log=True),
+    "model.modal_weight": Real(0.5, 3.0, log=True),
     "model.sss": OneOf((0.0, 0.1, 0.3, 1.0)),
     "model.intra_alignment": OneOf((0.0, 0.05, 0.1, 0.3)),
     "model.inter_alignment": OneOf((0.0, 0.01, 0.03, 0.1)),

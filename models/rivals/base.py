@@ -1,5 +1,7 @@
 """What all rivals share: BPR on raw inner products with one drawn item for each interaction."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,7 +10,7 @@ from models.drepmrec import Batch, Vectors
 from models.losses import bpr
 
 
-class Rival(nn.Module):
+class Rival(nn.Module, ABC):
     """A model that `training.fit` can train.
 
     Args:
@@ -25,13 +27,13 @@ class Rival(nn.Module):
         keys = torch.sort(user_idx * n_items + item_idx).values
         self.register_buffer("observed", keys, persistent=False)
 
+    @abstractmethod
     def forward(self) -> Vectors:
         """Users [U, D] and items [I, D]; score(u, i) is their inner product."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the loss by name; their sum is what is minimised."""
-        raise NotImplementedError
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Draw what is drawn once an epoch; most models draw nothing."""
