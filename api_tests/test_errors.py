@@ -31,6 +31,8 @@ from service.schemas import ErrorBody
         ("/recommend/%FF%FE", 422, "invalid_parameter", "user_id"),
         ("/similar/", 422, "invalid_parameter", "item_id"),
         ("/similar/item-1?k=0", 422, "invalid_parameter", "k"),
+        ("/similar/item-1?by=taste", 422, "invalid_parameter", "by"),
+        ("/similar/item-1?by=popularity", 422, "invalid_parameter", "by"),
         ("/similar/no-such-item", 404, "unknown_item", "item_id"),
         ("/recommend", 404, "unknown_path", None),
         ("/", 404, "unknown_path", None),

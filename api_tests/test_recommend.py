@@ -73,13 +73,18 @@ def test_the_second_request_finds_the_vector_in_the_cache(service: RunningServic
     assert [recommend(service, "user-333")["cache"] for _ in range(2)] == ["miss", "hit"]
 
 
-def test_similar_items_by_cosine(service: RunningService, published: Published) -> None:
+@pytest.mark.parametrize("by", ["fused", "behaviour", "image", "text"])
+def test_similar_items_by_cosine(service: RunningService, published: Published, by: str) -> None:
     vectors = published.contents.item_vectors
-    titles = dict(published.contents.item_table.select(["item_id", "title"]).to_pydict().items())
-    title_of = dict(zip(titles["item_id"], titles["title"], strict=True))
+    for part in published.contents.parts:
+        if part.name == by:  # parts of these bundles have columns of their own
+            vectors = vectors[:, part.start : part.stop]
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    table = published.contents.item_table.to_pydict()
+    title_of = dict(zip(table["item_id"], table["title"], strict=True))
     for item_idx in (0, 7, 299):
         item_id = published.contents.items[item_idx]
-        response = service.get(f"/similar/{item_id}", k=12)
+        response = service.get(f"/similar/{item_id}", k=12, by=by)
         SimilarItems.model_validate_json(response.content)
         answer = response.json()
         cosines = vectors @ vectors[item_idx]
@@ -88,6 +93,6 @@ def test_similar_items_by_cosine(service: RunningService, published: Published) 
         np.testing.assert_allclose(given, np.sort(cosines)[::-1][:12], atol=1e-5)
         found = [published.contents.items.get(item["item_id"]) for item in answer["items"]]
         np.testing.assert_allclose(given, cosines[found], atol=1e-5)
-        assert [i["title"] for i in answer["items"]] == [
-            title_of[i["item_id"]] for i in answer["items"]
+        assert [item["title"] for item in answer["items"]] == [
+            title_of[item["item_id"]] for item in answer["items"]
         ]

@@ -10,6 +10,7 @@ from bundle.loading import Bundle
 from bundle.manifest import POPULARITY
 
 NO_ITEMS = np.empty(0, np.int32)
+FUSED = "fused"
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,18 @@ class TopK:
     scores: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class _Directions:
+    """Vectors [I, ·] to be compared by cosine, with their lengths [I]."""
+
+    vectors: NDArray[np.float32]
+    lengths: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.float32]) -> "_Directions":
+        return cls(vectors, np.linalg.norm(vectors, axis=1))
+
+
 class Recommender:
     """Answers queries against one bundle. Safe to call from several threads."""
 
@@ -35,8 +48,9 @@ class Recommender:
         # What an item is like does not depend on how popular it is.
         last = bundle.manifest.parts[-1]
         columns = last.start if last.name == POPULARITY else last.stop
-        self._directions = bundle.item_vectors[:, :columns]
-        self._item_lengths = np.linalg.norm(self._directions, axis=1)
+        self._directions = {FUSED: _Directions.of(bundle.item_vectors[:, :columns])}
+        names = [part.name for part in bundle.manifest.parts]
+        self.similarities = [FUSED, *(name for name in names if name != POPULARITY)]
 
     def search(
         self,
@@ -76,26 +90,40 @@ class Recommender:
                 results[b] = self.popular(k, excluded[b])
         return results
 
-    def similar(self, item_idx: int, k: int) -> TopK:
+    def similar(self, item_idx: int, k: int, by: str = FUSED) -> TopK:
         """Items whose vectors have the largest cosine with one item's, without itself.
 
-        The popularity part is left out.
+        Args:
+            item_idx: the item.
+            k: how many.
+            by: one of `similarities`: the fused vectors without the popularity part, or what a
+                line or modality adds to them.
 
         An item without a vector (no interactions, no features) resembles nothing: no results.
         The search is exact: cosine is not what the index was built for.
         """
-        query = np.asarray(self._directions[item_idx])
-        length = self._item_lengths[item_idx]
+        directions = self._by(by)
+        length = directions.lengths[item_idx]
         if length == 0.0:
             return TopK(NO_ITEMS, np.empty(0, np.float32))
+        query = np.asarray(directions.vectors[item_idx]) / length
         with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = self._directions @ (query / length) / self._item_lengths
+            cosines = directions.vectors @ query / directions.lengths
         # 0/0: items without a vector go last, behind every cosine.
-        cosines = np.where(self._item_lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
+        cosines = np.where(directions.lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
         wanted = min(k + 1, len(cosines))
         nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
         nearest = nearest[cosines[nearest] >= -1.5]
         return _best(nearest, cosines[nearest], k, np.array([item_idx], np.int32))
+
+    def _by(self, name: str) -> _Directions:
+        """Made when it is first asked for; two threads at once make the same."""
+        found = self._directions.get(name)
+        if found is None:
+            number = [part.name for part in self.bundle.manifest.parts].index(name)
+            columns = self.bundle.manifest.part_columns(number)
+            found = self._directions[name] = _Directions.of(self.bundle.item_parts[:, columns])
+        return found
 
 
 def _best(

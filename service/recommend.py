@@ -8,7 +8,7 @@ from fastapi import FastAPI, Path, Query
 from numpy.typing import NDArray
 
 from bundle.recommender import NO_ITEMS
-from service.errors import UnknownItemError
+from service.errors import InvalidParameterError, UnknownItemError
 from service.lean_route import LeanRoute
 from service.responses import error_responses
 from service.schemas import (
@@ -68,12 +68,15 @@ def _popular(
 async def similar(
     item_id: Id, query: Annotated[SimilarQuery, Query()], service: CurrentService
 ) -> bytes:
-    """The items most similar to one, by the cosine of their vectors."""
+    """The items most similar to one, by the cosine of their vectors or of a part of them."""
     serving = service.serving
     item_idx = serving.bundle.items.get(item_id)
     if item_idx is None:
         raise UnknownItemError("item_id: the bundle has no such item", "item_id")
-    top = await serving.similar(item_idx, query.k)
+    similarities = serving.recommender.similarities
+    if query.by not in similarities:
+        raise InvalidParameterError(f"by: must be one of {', '.join(similarities)}", "by")
+    top = await serving.similar(item_idx, query.k, query.by)
     return serving.answers.similar_items(item_id, top)
 
 

@@ -30,6 +30,14 @@ class SimilarQuery(_Schema):
     """Parameters of `/similar`."""
 
     k: K = DEFAULT_K
+    by: Annotated[
+        str,
+        Field(
+            description="what is compared: `fused`, or one of the bundle's parts but popularity, "
+            "e.g. `behaviour` or `image` (`/info` has them)",
+            examples=["fused", "behaviour", "image"],
+        ),
+    ] = "fused"
 
 
 class ScoredItem(_Schema):

@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from fastapi import Depends, Request
 from numpy.typing import NDArray
 
 from bundle.loading import Bundle
-from bundle.recommender import Recommender, TopK
+from bundle.recommender import FUSED, Recommender, TopK
 from service.answers import AnswerEncoder
 from service.metrics import Metrics
 from service.permits import Permits
@@ -56,14 +57,15 @@ class Serving:
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
-    async def similar(self, item_idx: int, k: int) -> TopK:
-        """Top k of the items similar to one."""
+    async def similar(self, item_idx: int, k: int, by: str = FUSED) -> TopK:
+        """Top k of the items similar to one, by one of the recommender's similarities."""
         started = perf_counter()
         if self.threads is None:
-            top = self.recommender.similar(item_idx, k)
+            top = self.recommender.similar(item_idx, k, by)
         else:
             loop = asyncio.get_running_loop()
-            top = await loop.run_in_executor(self.threads, self.recommender.similar, item_idx, k)
+            search = partial(self.recommender.similar, item_idx, k, by)
+            top = await loop.run_in_executor(self.threads, search)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 

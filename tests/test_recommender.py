@@ -62,6 +62,19 @@ def test_similar_items_are_those_of_the_largest_cosine(bundle):
     assert len(recommender.similar(0, 500).item_idx) == 149
 
 
+def test_similar_by_a_part_compares_what_that_part_adds(bundle):
+    recommender = Recommender(bundle)
+    parts = bundle.manifest.parts
+    assert recommender.similarities == ["fused", *(part.name for part in parts)]
+    for number, part in enumerate(parts):
+        vectors = np.array(bundle.item_parts[:, bundle.manifest.part_columns(number)], np.float64)
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines = unit @ unit[7]
+        cosines[7] = -np.inf
+        top = recommender.similar(7, 10, part.name)
+        np.testing.assert_allclose(top.scores, np.sort(cosines)[::-1][:10], atol=1e-5)
+
+
 def test_items_without_a_vector_resemble_nothing(tmp_path: Path):
     contents = make_contents(30, 20, 8, rng=np.random.default_rng(0))
     contents.item_vectors[[3, 4]] = 0
