@@ -81,6 +81,9 @@ class RunningService:
     def get(self, path: str, **params: Any) -> httpx.Response:
         return self.client.get(path, params=params or None)
 
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.client.post(path, **options)
+
     def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples that have these labels."""
         total = 0.0

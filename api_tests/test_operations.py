@@ -79,8 +79,9 @@ def test_the_schema_in_docs_is_the_applications() -> None:
 
 def test_every_endpoint_and_setting_is_documented() -> None:
     page = (DOCS / "service.md").read_text()
-    for path in json.loads(openapi_text())["paths"]:
-        assert f"`GET {path}`" in page
+    for path, methods in json.loads(openapi_text())["paths"].items():
+        for method in methods:
+            assert f"`{method.upper()} {path}`" in page
     for name in Settings.model_fields:
         assert f"| `--{name.replace('_', '-')}` |" in page
 
@@ -92,9 +93,10 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
     assert set(operation["responses"]) == {"200", "422", "500", "503"}
     assert "example" in schema["components"]["schemas"]["Recommendations"]
     for path, methods in schema["paths"].items():
-        for status, response in methods["get"]["responses"].items():
-            if status != "200":
-                assert response["content"]["application/json"]["example"]["error"], path
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                if status != "200":
+                    assert response["content"]["application/json"]["example"]["error"], path
 
 
 def test_the_service_loads_neither_torch_nor_training() -> None:

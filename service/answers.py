@@ -38,11 +38,6 @@ class AnswerEncoder:
         top: TopK,
     ) -> bytes:
         """The JSON of `schemas.Recommendations`."""
-        pieces: list[bytes] = []
-        for item_idx, score, rank in zip(
-            top.item_idx.tolist(), _score_literals(top), self._ranks, strict=False
-        ):
-            pieces += (self._items[item_idx], score, rank)
         return (
             b'{"user_id":%b,"bundle_version":%b,"source":"%b","fallback_reason":%b,'
             b'"cache":"%b","degraded":%b,"items":[%b]}'
@@ -53,8 +48,36 @@ class AnswerEncoder:
             b'"%b"' % fallback_reason.encode() if fallback_reason else b"null",
             cache.encode(),
             b"true" if degraded else b"false",
-            b"".join(pieces)[:-1],
+            self._scored(top),
         )
+
+    def session(
+        self,
+        source: Source,
+        fallback_reason: FallbackReason | None,
+        unknown_items: list[str],
+        top: TopK,
+    ) -> bytes:
+        """The JSON of `schemas.SessionRecommendations`."""
+        return (
+            b'{"bundle_version":%b,"source":"%b","fallback_reason":%b,"unknown_items":%b,'
+            b'"items":[%b]}'
+        ) % (
+            self._version,
+            source.encode(),
+            b'"%b"' % fallback_reason.encode() if fallback_reason else b"null",
+            orjson.dumps(unknown_items),
+            self._scored(top),
+        )
+
+    def _scored(self, top: TopK) -> bytes:
+        """`schemas.ScoredItem`s, separated by commas."""
+        pieces: list[bytes] = []
+        for item_idx, score, rank in zip(
+            top.item_idx.tolist(), _score_literals(top), self._ranks, strict=False
+        ):
+            pieces += (self._items[item_idx], score, rank)
+        return b"".join(pieces)[:-1]
 
     def similar_items(self, item_id: str, top: TopK) -> bytes:
         """The JSON of `schemas.SimilarItems`."""

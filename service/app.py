@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute
 
 from bundle.loading import Bundle
 from bundle.store import BundleStore
+from service.body_limit import BodyLimit
 from service.browse import browse_router
 from service.cpu import thread_budget
 from service.errors import handle_errors
@@ -22,6 +23,7 @@ from service.recommend import add_recommending
 from service.redis_link import RedisLink
 from service.request_scope import RequestScope
 from service.serving import Service, prepare_serving
+from service.session import add_sessions
 from service.settings import Settings
 
 API_VERSION = "1"
@@ -58,9 +60,11 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     log_requests = settings.log_level == "debug"
+    app.add_middleware(BodyLimit, limit=settings.max_body)
     app.add_middleware(RequestScope, metrics=metrics, log_requests=log_requests)
     handle_errors(app)
     add_recommending(app)
+    add_sessions(app)
     app.include_router(operations_router())
     if settings.pictures is not None:
         app.include_router(browse_router(settings.pictures))

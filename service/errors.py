@@ -6,6 +6,7 @@ DRepMRecError                      (bundle.errors)
     ├── UnknownItemError         404    the bundle has no such item
     ├── UnknownPathError         404    there is no such endpoint
     ├── MethodNotAllowedError    405    the endpoint has other methods
+    ├── BodyTooLargeError        413    the body has more bytes than the service reads
     └── OverloadedError          503    all permits are taken; try again
 
 Everything else is a defect: 500, logged with the request id, without details for the client.
@@ -67,6 +68,12 @@ class MethodNotAllowedError(RequestError):
     code = "method_not_allowed"
 
 
+class BodyTooLargeError(RequestError):
+    """The body has more bytes than the service reads."""
+
+    code = "body_too_large"
+
+
 class OverloadedError(RequestError):
     """All permits are taken."""
 
@@ -79,6 +86,7 @@ STATUS: Mapping[type[RequestError], int] = {
     UnknownItemError: 404,
     UnknownPathError: 404,
     MethodNotAllowedError: 405,
+    BodyTooLargeError: 413,
     OverloadedError: 503,
 }
 
@@ -90,6 +98,12 @@ MESSAGES: Mapping[str, str] = {
     "int_parsing": "must be a whole number",
     "int_parsing_size": "must be a whole number of reasonable size",
     "bool_parsing": "must be true or false",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be greater than {gt}",
+    "too_long": "must have at most {max_length} entries",
+    "too_short": "must have at least {min_length} entries",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_too_short": "must not be empty",
 }
 """What pydantic's error types mean for a caller; others keep pydantic's words."""
 
@@ -103,6 +117,8 @@ def error_body(code: str, message: str, field: str | None = None) -> bytes:
 def invalid_parameter(errors: Sequence[Any]) -> InvalidParameterError:
     """The first of pydantic's errors, in words like `k: must be at least 1, got '0'`."""
     first = errors[0]
+    if first["type"] == "json_invalid":
+        return InvalidParameterError(f"the body is no JSON: {first['ctx']['error']}")
     location = [str(part) for part in first["loc"]]
     field = ".".join(location[1:] if len(location) > 1 else location)
     template = MESSAGES.get(first["type"])
@@ -126,6 +142,8 @@ def _translate(error: Exception, request: Request) -> RequestError | HTTPExcepti
             known = MethodNotAllowedError(f"{request.method} is not possible here, only {allowed}")
             known.headers = {"Allow": allowed}
             return known
+        case HTTPException(status_code=413):
+            return BodyTooLargeError(error.detail)
         case HTTPException():
             return error
         case _:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from time import time
+from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,6 +20,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from service.schemas import FallbackReason
 
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
 REQUEST_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -56,7 +59,7 @@ class Metrics:
         }
         self._fallbacks = self._counter("fallbacks_total", "Popular items, by reason.", ["reason"])
         self.fallbacks: dict[str, Counter] = {
-            reason: self._fallbacks.labels(reason) for reason in ("unknown_user", "no_interactions")
+            reason: self._fallbacks.labels(reason) for reason in get_args(FallbackReason)
         }
         self.redis_errors = self._counter(
             "redis_errors_total", "Operations on Redis that failed, by kind.", ["kind"]

@@ -4,7 +4,16 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from service.responses import error_responses
-from service.schemas import MAX_K, BundleInfo, Health, Info, Limits, PartInfo, Readiness
+from service.schemas import (
+    MAX_K,
+    MAX_SESSION,
+    BundleInfo,
+    Health,
+    Info,
+    Limits,
+    PartInfo,
+    Readiness,
+)
 from service.serving import CurrentService, CurrentServing
 
 
@@ -45,6 +54,8 @@ async def info(service: CurrentService, serving: CurrentServing) -> Info:
         limits=Limits(
             max_k=MAX_K,
             max_id_length=settings.max_id_length,
+            max_body=settings.max_body,
+            max_session=MAX_SESSION,
             max_concurrency=settings.max_concurrency,
         ),
         threads=service.threads,

@@ -12,6 +12,12 @@ DESCRIPTIONS: dict[int, tuple[str, str, str, str | None]] = {
         "item_id",
     ),
     405: ("Wrong method.", "method_not_allowed", "POST is not possible here, only GET", None),
+    413: (
+        "The body is too large.",
+        "body_too_large",
+        "the body has more than 1000000 bytes",
+        None,
+    ),
     422: ("A parameter does not fit.", "invalid_parameter", "k: must be at least 1, got '0'", "k"),
     500: (
         "A defect; the logs have it under the request id.",

@@ -8,8 +8,11 @@ MAX_K = 500
 DEFAULT_K = 20
 
 K = Annotated[int, Field(ge=1, le=MAX_K, description="how many items")]
-Source = Literal["known_user", "popular"]
-FallbackReason = Literal["unknown_user", "no_interactions"]
+MAX_SESSION = 500
+"""Items of a session: more than anybody looks at in one sitting."""
+
+Source = Literal["known_user", "session", "popular"]
+FallbackReason = Literal["unknown_user", "no_interactions", "unknown_items"]
 CacheResult = Literal["hit", "miss"]
 
 
@@ -24,6 +27,39 @@ class RecommendQuery(_Schema):
     exclude_seen: Annotated[
         bool, Field(description="leave out what the user had interacted with at training time")
     ] = True
+
+
+ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
+
+
+class SessionItem(_Schema):
+    """An item that somebody liked."""
+
+    item_id: ItemId
+    weight: Annotated[
+        float, Field(gt=0, le=1e6, allow_inf_nan=False, description="how much, beside the others")
+    ] = 1.0
+
+
+class SessionQuery(_Schema):
+    """Body of `POST /recommend/items`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "items": [{"item_id": "i-77", "weight": 2}, {"item_id": "i-3"}],
+                "disliked": ["i-9"],
+                "k": 10,
+            }
+        }
+    )
+
+    items: Annotated[list[SessionItem], Field(min_length=1, max_length=MAX_SESSION)]
+    disliked: Annotated[
+        list[ItemId], Field(max_length=MAX_SESSION, description="never in the answer")
+    ] = []
+    k: K = DEFAULT_K
+    exclude_items: Annotated[bool, Field(description="leave out the liked items")] = True
 
 
 class SimilarQuery(_Schema):
@@ -45,8 +81,8 @@ class ScoredItem(_Schema):
 
     item_id: str
     score: float = Field(
-        description="known_user: inner product of the vectors; popular: number of interactions; "
-        "similar: cosine. Comparable within one answer."
+        description="known_user, session: inner product of the vectors; popular: number of "
+        "interactions; similar: cosine. Comparable within one answer."
     )
     rank: int = Field(ge=1, description="place, from 1")
 
@@ -83,6 +119,28 @@ class Recommendations(_Schema):
     fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
     cache: CacheResult = Field(description="whether the user's vector came from a cache")
     degraded: bool = Field(description="a part of the service failed; the items are right anyway")
+    items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
+
+
+class SessionRecommendations(_Schema):
+    """Answer of `POST /recommend/items`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "bundle_version": "20260314T091500Z-5f0c2a71",
+                "source": "session",
+                "fallback_reason": None,
+                "unknown_items": [],
+                "items": [{"item_id": "i-12", "score": 0.7921, "rank": 1}],
+            }
+        }
+    )
+
+    bundle_version: str = Field(description="the bundle that answered")
+    source: Source = Field(description="what the items were made from")
+    fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
+    unknown_items: list[str] = Field(description="of the session, those that count for nothing")
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
 
 
@@ -169,6 +227,8 @@ class Limits(_Schema):
 
     max_k: int
     max_id_length: int
+    max_body: int
+    max_session: int
     max_concurrency: int
 
 

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
             "at under /browse [none: no pages]"
         ),
     ] = None
+    max_body: Annotated[
+        int, Field(ge=1024, description="bytes of a request body that are read")
+    ] = 1_000_000
     max_id_length: Annotated[
         int, Field(ge=1, le=4096, description="characters of a user_id or item_id")
     ] = 256
