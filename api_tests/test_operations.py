@@ -89,7 +89,12 @@ def test_every_endpoint_and_setting_is_documented() -> None:
 def test_the_schema_describes_parameters_examples_and_errors(service: RunningService) -> None:
     schema = service.get("/openapi.json").json()
     operation = schema["paths"]["/recommend/{user_id}"]["get"]
-    assert [p["name"] for p in operation["parameters"]] == ["user_id", "k", "exclude_seen"]
+    assert [p["name"] for p in operation["parameters"]] == [
+        "user_id",
+        "k",
+        "exclude_seen",
+        "filter",
+    ]
     assert set(operation["responses"]) == {"200", "422", "500", "503"}
     assert "example" in schema["components"]["schemas"]["Recommendations"]
     for path, methods in schema["paths"].items():

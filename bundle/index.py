@@ -88,3 +88,26 @@ def load_index(path: Path, info: IndexInfo, n_items: int, dim: int) -> Any:
     if info.nprobe:
         index.nprobe = info.nprobe
     return index
+
+
+def search_selected(
+    index: Any, info: IndexInfo, vector: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Search the inverted lists for some rows only.
+
+    Args:
+        index: of kind `ivf`.
+        info: how it is searched.
+        vector: [D] query.
+        k: results, at least 1.
+        mask: [I], true for the rows that may be found.
+
+    Returns:
+        Scores and rows [k], -1 where the visited lists hold fewer.
+    """
+    bits: Any = np.packbits(mask, bitorder="little")
+    # What SWIG adds to the constructors is not in the stubs.
+    selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]
+    options = faiss.SearchParametersIVF(sel=selector, nprobe=info.nprobe)  # type: ignore[call-arg]
+    scores, rows = index.search(vector[None], k, params=options)
+    return scores[0], rows[0]

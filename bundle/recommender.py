@@ -6,11 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.index import search_selected
 from bundle.loading import Bundle
 from bundle.manifest import POPULARITY
 
 NO_ITEMS = np.empty(0, np.int32)
 FUSED = "fused"
+COMPARED = 50_000
+"""Allowed items that are compared one by one in a large catalogue: 25 MB with 128 columns."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,70 @@ class Recommender:
             _best(found[b].astype(np.int32), scores[b], k, excluded[b]) for b in range(len(vectors))
         ]
 
-    def popular(self, k: int, excluded: NDArray[np.int32] = NO_ITEMS) -> TopK:
-        """The most popular items; the score is the number of train interactions."""
+    def search_among(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        excluded: NDArray[np.int32],
+        allowed: NDArray[np.int32],
+    ) -> TopK:
+        """Items with the largest inner products among some of them; always k if there are k.
+
+        A few allowed items are compared one by one. Many of a large catalogue are looked for in
+        the index, which may find fewer than there are; then they are compared one by one, too.
+
+        Args:
+            vector: [D] query.
+            k: results.
+            excluded: item_idx that must not come back.
+            allowed: item_idx that may, ascending.
+        """
+        if self.bundle.manifest.index.kind == "ivf" and len(allowed) > COMPARED:
+            mask = np.zeros(len(self.bundle.items), np.bool_)
+            mask[allowed] = True
+            mask[excluded] = False
+            wanted = min(k, int(mask.sum()))
+            if wanted == 0:
+                return TopK(NO_ITEMS, np.empty(0, np.float32))
+            info = self.bundle.manifest.index
+            scores, found = search_selected(self.bundle.index, info, vector, wanted, mask)
+            top = _best(found.astype(np.int32), scores, k, NO_ITEMS)
+            if len(top.item_idx) == wanted:
+                return top
+        candidates = np.setdiff1d(allowed, excluded, assume_unique=True)
+        scores = self._scores(vector, candidates)
+        if len(candidates) > k:
+            best = np.argpartition(-scores, k - 1)[:k]
+            candidates, scores = candidates[best], scores[best]
+        return _best(candidates, scores, k, NO_ITEMS)
+
+    def _scores(
+        self, vector: NDArray[np.float32], item_idx: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """Inner products with some items [n], in blocks: all their vectors would be a copy."""
+        scores = np.empty(len(item_idx), np.float32)
+        for start in range(0, len(item_idx), COMPARED):
+            block = slice(start, start + COMPARED)
+            scores[block] = self.bundle.item_vectors[item_idx[block]] @ vector
+        return scores
+
+    def popular(
+        self,
+        k: int,
+        excluded: NDArray[np.int32] = NO_ITEMS,
+        allowed: NDArray[np.int32] | None = None,
+    ) -> TopK:
+        """The most popular items; the score is the number of train interactions.
+
+        Args:
+            k: results.
+            excluded: item_idx that must not come back.
+            allowed: item_idx that may, ascending; all by default.
+        """
+        if allowed is not None:
+            left = np.setdiff1d(allowed, excluded, assume_unique=True)
+            scores = self.bundle.popularity[left].astype(np.float32)
+            return _best(left, scores, k, NO_ITEMS)
         candidates = self._by_popularity[: k + len(excluded)]
         scores = self.bundle.popularity[candidates].astype(np.float32)
         return _best(candidates, scores, k, excluded)
@@ -90,7 +155,13 @@ class Recommender:
                 results[b] = self.popular(k, excluded[b])
         return results
 
-    def similar(self, item_idx: int, k: int, by: str = FUSED) -> TopK:
+    def similar(
+        self,
+        item_idx: int,
+        k: int,
+        by: str = FUSED,
+        allowed: NDArray[np.int32] | None = None,
+    ) -> TopK:
         """Items whose vectors have the largest cosine with one item's, without itself.
 
         Args:
@@ -98,6 +169,7 @@ class Recommender:
             k: how many.
             by: one of `similarities`: the fused vectors without the popularity part, or what a
                 line or modality adds to them.
+            allowed: item_idx that may come back; all by default.
 
         An item without a vector (no interactions, no features) resembles nothing: no results.
         The search is exact: cosine is not what the index was built for.
@@ -111,6 +183,10 @@ class Recommender:
             cosines = directions.vectors @ query / directions.lengths
         # 0/0: items without a vector go last, behind every cosine.
         cosines = np.where(directions.lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
+        if allowed is not None:
+            elsewhere = np.ones(len(cosines), np.bool_)
+            elsewhere[allowed] = False
+            cosines[elsewhere] = -2.0
         wanted = min(k + 1, len(cosines))
         nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
         nearest = nearest[cosines[nearest] >= -1.5]

@@ -19,7 +19,7 @@ from service.schemas import (
     SimilarItems,
     SimilarQuery,
 )
-from service.serving import CurrentService, Serving
+from service.serving import CurrentService, Items, Serving
 
 Id = Annotated[
     str,
@@ -37,16 +37,17 @@ async def recommend(
     and `fallback_reason` gives the reason.
     """
     serving = service.serving
+    allowed = await serving.allowed(query.filter)
     user_idx = serving.bundle.users.get(user_id)
     if user_idx is None:
-        return _popular(serving, user_id, "unknown_user", query.k, NO_ITEMS)
+        return _popular(serving, user_id, "unknown_user", query.k, NO_ITEMS, allowed)
     excluded = serving.bundle.seen.row(user_idx) if query.exclude_seen else NO_ITEMS
     if not serving.has_taste[user_idx]:
-        return _popular(serving, user_id, "no_interactions", query.k, excluded)
+        return _popular(serving, user_id, "no_interactions", query.k, excluded, allowed)
     started = perf_counter()
     found = await serving.vectors.get(user_id, user_idx)
     serving.metrics.vector_seconds.observe(perf_counter() - started)
-    top = await serving.search(found.vector, query.k, excluded)
+    top = await serving.search(found.vector, query.k, excluded, allowed)
     cache: CacheResult = "hit" if found.cached else "miss"
     return serving.answers.recommendations(user_id, "known_user", None, cache, found.degraded, top)
 
@@ -57,9 +58,10 @@ def _popular(
     reason: FallbackReason,
     k: int,
     excluded: NDArray[np.int32],
+    allowed: Items,
 ) -> bytes:
     serving.metrics.fallbacks[reason].inc()
-    top = serving.recommender.popular(k, excluded)
+    top = serving.recommender.popular(k, excluded, allowed)
     return serving.answers.recommendations(
         user_id, "popular", reason, "miss", serving.vectors.degraded, top
     )
@@ -76,7 +78,8 @@ async def similar(
     similarities = serving.recommender.similarities
     if query.by not in similarities:
         raise InvalidParameterError(f"by: must be one of {', '.join(similarities)}", "by")
-    top = await serving.similar(item_idx, query.k, query.by)
+    allowed = await serving.allowed(query.filter)
+    top = await serving.similar(item_idx, query.k, query.by, allowed)
     return serving.answers.similar_items(item_id, top)
 
 

@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from bundle.filters import MAX_LENGTH as MAX_FILTER
+
 MAX_K = 500
 DEFAULT_K = 20
 
@@ -20,6 +22,16 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Filter = Annotated[
+    str | None,
+    Field(
+        max_length=MAX_FILTER,
+        description="which items may come back, by their columns",
+        examples=['category = "shoes" and price < 50'],
+    ),
+]
+
+
 class RecommendQuery(_Schema):
     """Parameters of `/recommend`."""
 
@@ -27,6 +39,7 @@ class RecommendQuery(_Schema):
     exclude_seen: Annotated[
         bool, Field(description="leave out what the user had interacted with at training time")
     ] = True
+    filter: Filter = None
 
 
 ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -60,6 +73,7 @@ class SessionQuery(_Schema):
     ] = []
     k: K = DEFAULT_K
     exclude_items: Annotated[bool, Field(description="leave out the liked items")] = True
+    filter: Filter = None
 
 
 class SimilarQuery(_Schema):
@@ -74,6 +88,7 @@ class SimilarQuery(_Schema):
             examples=["fused", "behaviour", "image"],
         ),
     ] = "fused"
+    filter: Filter = None
 
 
 class ScoredItem(_Schema):

@@ -1,19 +1,22 @@
 """What is served: one bundle with everything made from it, and the reference that is swapped."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from fastapi import Depends, Request
 from numpy.typing import NDArray
 
+from bundle.filters import FilterError, ItemFilters
 from bundle.loading import Bundle
 from bundle.recommender import FUSED, Recommender, TopK
 from service.answers import AnswerEncoder
+from service.errors import InvalidParameterError
 from service.metrics import Metrics
 from service.permits import Permits
 from service.redis_cache import RedisVectorCache
@@ -22,6 +25,10 @@ from service.search_batches import SearchBatches
 from service.settings import Settings
 from service.user_vectors import UserVectors
 from service.vector_cache import LocalVectorCache
+
+T = TypeVar("T")
+Items = NDArray[np.int32] | None
+"""Ascending item_idx; None for all."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Serving:
         bundle: what was loaded.
         recommender: answers what is not a search for a user.
         searches: searches in it.
+        filters: what filters allow.
         vectors: the users' vectors.
         answers: makes JSON of results.
         has_taste: [U], false for users whose vector is zero.
@@ -42,6 +50,7 @@ class Serving:
     bundle: Bundle
     recommender: Recommender
     searches: SearchBatches
+    filters: ItemFilters
     vectors: UserVectors
     answers: AnswerEncoder
     has_taste: NDArray[np.bool_]
@@ -49,25 +58,47 @@ class Serving:
     metrics: Metrics
 
     async def search(
-        self, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        excluded: NDArray[np.int32],
+        allowed: Items = None,
     ) -> TopK:
-        """Top k for a user vector [D] without the excluded item_idx."""
+        """Top k for a user vector [D] without the excluded item_idx, of the allowed ones."""
         started = perf_counter()
-        top = await self.searches.search(vector, k, excluded)
+        if allowed is None:
+            top = await self.searches.search(vector, k, excluded)
+        else:
+            top = await self._run(self.recommender.search_among, vector, k, excluded, allowed)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
-    async def similar(self, item_idx: int, k: int, by: str = FUSED) -> TopK:
+    async def similar(self, item_idx: int, k: int, by: str = FUSED, allowed: Items = None) -> TopK:
         """Top k of the items similar to one, by one of the recommender's similarities."""
         started = perf_counter()
-        if self.threads is None:
-            top = self.recommender.similar(item_idx, k, by)
-        else:
-            loop = asyncio.get_running_loop()
-            search = partial(self.recommender.similar, item_idx, k, by)
-            top = await loop.run_in_executor(self.threads, search)
+        top = await self._run(self.recommender.similar, item_idx, k, by, allowed)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
+
+    async def allowed(self, text: str | None) -> Items:
+        """What a filter allows; None without one.
+
+        Raises:
+            InvalidParameterError: it cannot be read, or does not fit the items' columns.
+        """
+        if text is None:
+            return None
+        try:
+            return await self._run(self.filters.allowed, text)
+        except FilterError as error:
+            raise InvalidParameterError(f"filter: {error}", "filter") from None
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """In a thread, where the catalogue is large enough for it to take long."""
+        if self.threads is None:
+            return work(*arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads, partial(work, *arguments))
 
 
 @dataclass
@@ -110,6 +141,7 @@ def prepare_serving(
         bundle=bundle,
         recommender=recommender,
         searches=SearchBatches(recommender, threads),
+        filters=ItemFilters(bundle.item_table),
         vectors=UserVectors(
             bundle.user_vectors,
             LocalVectorCache(size) if size else None,

@@ -21,6 +21,7 @@ async def recommend_for_items(query: SessionQuery, service: CurrentService) -> R
     """
     with service.permits:
         serving = service.serving
+        allowed = await serving.allowed(query.filter)
         ids = [item.item_id for item in query.items] + query.disliked
         weights = [item.weight for item in query.items] + [DISLIKED] * len(query.disliked)
         rows = serving.bundle.items.rows(ids)
@@ -31,10 +32,10 @@ async def recommend_for_items(query: SessionQuery, service: CurrentService) -> R
         vector = _vector(serving, rows[known], np.array(weights, np.float32)[known])
         if vector is None:
             serving.metrics.fallbacks["unknown_items"].inc()
-            top = serving.recommender.popular(query.k, excluded)
+            top = serving.recommender.popular(query.k, excluded, allowed)
             body = serving.answers.session("popular", "unknown_items", unknown, top)
         else:
-            top = await serving.search(vector, query.k, excluded)
+            top = await serving.search(vector, query.k, excluded, allowed)
             body = serving.answers.session("session", None, unknown, top)
     return Response(body, media_type="application/json")
 

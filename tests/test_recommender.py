@@ -62,6 +62,39 @@ def test_similar_items_are_those_of_the_largest_cosine(bundle):
     assert len(recommender.similar(0, 500).item_idx) == 149
 
 
+@pytest.mark.parametrize("compared", [50_000, 20])
+@pytest.mark.parametrize("exact_below", [50_000, 100])
+def test_whatever_is_allowed_comes_back_exactly(tmp_path, monkeypatch, compared, exact_below):
+    """Few and many allowed items, with and without inverted lists, against NumPy."""
+    monkeypatch.setattr("bundle.index.EXACT_BELOW", exact_below)
+    monkeypatch.setattr("bundle.recommender.COMPARED", compared)
+    store = BundleStore(tmp_path)
+    store.publish(make_contents(50, 900, 8, rng=np.random.default_rng(2)))
+    loaded = store.load()
+    recommender = Recommender(loaded)
+    rng = np.random.default_rng(0)
+    for n_allowed in (0, 1, 5, 60, 900):
+        allowed = np.sort(rng.permutation(900)[:n_allowed]).astype(np.int32)
+        excluded = np.sort(rng.permutation(900)[:30]).astype(np.int32)
+        vector = np.array(loaded.user_vectors[3])
+        left = np.setdiff1d(allowed, excluded)
+        top = recommender.search_among(vector, 10, excluded, allowed)
+        assert len(top.item_idx) == min(10, len(left))
+        assert np.isin(top.item_idx, left).all()
+        np.testing.assert_allclose(
+            top.scores, loaded.item_vectors[top.item_idx] @ vector, atol=1e-6
+        )
+        if loaded.manifest.index.kind == "flat" or n_allowed <= compared:
+            expected = np.sort(loaded.item_vectors[left] @ vector)[::-1][:10]
+            np.testing.assert_allclose(top.scores, expected, atol=1e-6)
+        popular = recommender.popular(10, excluded, allowed)
+        counts = np.sort(loaded.popularity[left])[::-1][:10]
+        np.testing.assert_array_equal(popular.scores, counts)
+        similar = recommender.similar(4, 10, allowed=allowed)
+        assert np.isin(similar.item_idx, allowed).all()
+        assert len(similar.item_idx) == min(10, len(np.setdiff1d(allowed, [4])))
+
+
 def test_similar_by_a_part_compares_what_that_part_adds(bundle):
     recommender = Recommender(bundle)
     parts = bundle.manifest.parts

@@ -1,0 +1,86 @@
+"""`filter`, through every endpoint that takes one, beside NumPy."""
+
+import numpy as np
+import pytest
+from conftest import Published
+from servers import RunningService
+
+FILTER = 'category in ["category-1", "category-3"] and title is not null'
+
+
+def allowed_by_hand() -> np.ndarray:
+    return np.array([i for i in range(300) if i % 5 in (1, 3) and i % 7])
+
+
+def indices(answer: dict) -> list[int]:
+    return [int(item["item_id"][5:]) for item in answer["items"]]
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_known_users_get_the_best_of_what_is_allowed(
+    service: RunningService, published: Published, exclude_seen: bool
+) -> None:
+    for user_id in published.known[60:160]:
+        left = allowed_by_hand()
+        if exclude_seen:
+            row = published.contents.users.get(user_id)
+            left = np.setdiff1d(left, published.contents.seen.row(row))
+        params = {"k": 15, "exclude_seen": exclude_seen, "filter": FILTER}
+        answer = service.client.get(f"/recommend/{user_id}", params=params).json()
+        expected = np.sort(published.scores(user_id)[left])[::-1][:15]
+        given = [item["score"] for item in answer["items"]]
+        np.testing.assert_allclose(given, expected, atol=1e-5)
+        assert np.isin(indices(answer), left).all()
+
+
+def test_without_a_vector_the_popular_ones_of_what_is_allowed(
+    service: RunningService, published: Published
+) -> None:
+    counts = published.contents.seen.column_counts()
+    expected = np.sort(counts[allowed_by_hand()])[::-1][:20].tolist()
+    for user_id in ("nobody", "user-499"):
+        answer = service.get(f"/recommend/{user_id}", filter=FILTER).json()
+        assert [item["score"] for item in answer["items"]] == expected
+        assert np.isin(indices(answer), allowed_by_hand()).all()
+
+
+def test_sessions_and_similar_items_are_filtered_too(service: RunningService) -> None:
+    body = {"items": [{"item_id": "item-6"}], "filter": FILTER, "k": 500}
+    session = service.post("/recommend/items", json=body).json()
+    similar = service.get("/similar/item-6", filter=FILTER, k=500).json()
+    for answer in (session, similar):
+        assert sorted(indices(answer)) == sorted(set(allowed_by_hand().tolist()) - {6})
+
+
+@pytest.mark.parametrize("filter_text", ['category = "no such"', "item_id is null"])
+def test_a_filter_that_nothing_satisfies_gives_nothing(
+    service: RunningService, filter_text: str
+) -> None:
+    for path in ("/recommend/user-3", "/recommend/nobody", "/similar/item-1"):
+        response = service.get(path, filter=filter_text)
+        assert (response.status_code, response.json()["items"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    ("filter_text", "message"),
+    [
+        ("category =", "filter: cannot be read at its end"),
+        ("price < 5", "filter: there is no column price; there are item_id, title, category"),
+        ("category < 5", "filter: category has no order"),
+        ("", "filter: cannot be read"),
+        ("x" * 1001, "filter: must have at most 1000 characters"),
+    ],
+)
+def test_bad_filters_are_refused_with_the_reason(
+    service: RunningService, filter_text: str, message: str
+) -> None:
+    body = {"items": [{"item_id": "item-6"}], "filter": filter_text}
+    responses = [
+        service.client.get(path, params={"filter": filter_text})
+        for path in ("/recommend/user-3", "/recommend/nobody", "/similar/item-1")
+    ]
+    for response in [*responses, service.post("/recommend/items", json=body)]:
+        assert response.status_code == 422
+        error = response.json()["error"]
+        assert (error["code"], error["field"]) == ("invalid_parameter", "filter")
+        assert message in error["message"]
