@@ -94,6 +94,7 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
         "k",
         "exclude_seen",
         "filter",
+        "explain",
     ]
     assert set(operation["responses"]) == {"200", "422", "500", "503"}
     assert "example" in schema["components"]["schemas"]["Recommendations"]

@@ -73,6 +73,33 @@ def test_the_second_request_finds_the_vector_in_the_cache(service: RunningServic
     assert [recommend(service, "user-333")["cache"] for _ in range(2)] == ["miss", "hit"]
 
 
+def test_explained_scores_are_the_sum_of_their_parts(
+    service: RunningService, published: Published
+) -> None:
+    contents = published.contents
+    for user_id in published.known[60:90]:
+        answer = recommend(service, user_id, explain=True)
+        published.check(answer)
+        row = contents.users.get(user_id)
+        history = contents.seen.row(row)
+        for item in answer["items"]:
+            assert list(item["parts"]) == ["behaviour", "image", "text"]
+            assert sum(item["parts"].values()) == pytest.approx(item["score"], abs=1e-4)
+            index = contents.items.get(item["item_id"])
+            products = contents.item_vectors[history] @ contents.item_vectors[index]
+            shares = np.maximum(products, 0) / max(np.maximum(products, 0).sum(), 1e-12)
+            given = [reason["share"] for reason in item["because"]]
+            expected = np.sort(shares[shares > 0])[::-1][:3]
+            np.testing.assert_allclose(given, expected, atol=1e-5)
+            of_history = {contents.items[int(i)] for i in history}
+            assert {reason["item_id"] for reason in item["because"]} <= of_history
+
+
+def test_popular_items_need_no_explanation(service: RunningService) -> None:
+    answer = recommend(service, "nobody", explain=True)
+    assert all("parts" not in item for item in answer["items"])
+
+
 @pytest.mark.parametrize("by", ["fused", "behaviour", "image", "text"])
 def test_similar_items_by_cosine(service: RunningService, published: Published, by: str) -> None:
     vectors = published.contents.item_vectors

@@ -123,6 +123,39 @@ class Recommender:
             scores[block] = self.bundle.item_vectors[item_idx[block]] @ vector
         return scores
 
+    def parts(
+        self, vector: NDArray[np.float32], item_idx: NDArray[np.int32]
+    ) -> dict[str, NDArray[np.float32]]:
+        """What each line, modality and popularity adds to the scores of some items.
+
+        Args:
+            vector: [D] query.
+            item_idx: [n].
+
+        Returns:
+            By part [n]; they add up to the scores.
+        """
+        manifest = self.bundle.manifest
+        blocks = self.bundle.item_parts[item_idx]
+        return {
+            part.name: blocks[:, manifest.part_columns(number)] @ vector[part.start : part.stop]
+            for number, part in enumerate(manifest.parts)
+        }
+
+    def influence(
+        self, history: NDArray[np.int32], item_idx: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """How much each item of a history speaks for some items: [n, H], rows of sum 1 at most.
+
+        A folded-in user is the mean of the history's vectors, so that a score without its
+        popularity part is a sum over the history of ⟨z_j, z_i⟩; this is each one's share of what
+        speaks for item i, what speaks against it left out.
+        """
+        vectors = self._directions[FUSED].vectors
+        products = np.maximum(vectors[item_idx] @ vectors[history].T, np.float32(0))
+        shares: NDArray[np.float32] = products / np.maximum(products.sum(1, keepdims=True), 1e-12)
+        return shares
+
     def popular(
         self,
         k: int,

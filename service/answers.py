@@ -5,18 +5,23 @@ where a pydantic response model takes ten times as long. That the bytes fit
 `schemas.Recommendations` and `schemas.SimilarItems` is tested, not checked at run time.
 """
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from bundle.loading import Bundle
-from bundle.recommender import TopK
+from bundle.recommender import Recommender, TopK
 from service.schemas import MAX_K, CacheResult, FallbackReason, Source
+
+REASONS = 3
+"""Items of a history that an explanation names."""
 
 
 class AnswerEncoder:
     """Makes JSON of results of one bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
-        ids = bundle.items.ids
+        ids = self._ids = bundle.items.ids
         titles = (
             bundle.item_table["title"].to_pylist()
             if "title" in bundle.item_table.column_names
@@ -50,6 +55,36 @@ class AnswerEncoder:
             b"true" if degraded else b"false",
             self._scored(top),
         )
+
+    def explained(
+        self,
+        answer: bytes,
+        recommender: Recommender,
+        vector: NDArray[np.float32],
+        history: NDArray[np.int32],
+        top: TopK,
+    ) -> bytes:
+        """An answer with `parts` and `because` for each item.
+
+        Args:
+            answer: the JSON without them.
+            recommender: knows what scores are made of.
+            vector: [D] of the user.
+            history: item_idx of what the user is known by.
+            top: the answer's items.
+        """
+        found = orjson.loads(answer)
+        parts = recommender.parts(vector, top.item_idx)
+        shares = recommender.influence(history, top.item_idx)
+        for n, item in enumerate(found["items"]):
+            item["parts"] = {name: round(float(values[n]), 6) for name, values in parts.items()}
+            best = np.argsort(-shares[n], kind="stable")[:REASONS]
+            item["because"] = [
+                {"item_id": self._ids[history[h]], "share": round(float(shares[n, h]), 6)}
+                for h in best.tolist()
+                if shares[n, h] > 0
+            ]
+        return orjson.dumps(found)
 
     def session(
         self,

@@ -49,7 +49,13 @@ async def recommend(
     serving.metrics.vector_seconds.observe(perf_counter() - started)
     top = await serving.search(found.vector, query.k, excluded, allowed)
     cache: CacheResult = "hit" if found.cached else "miss"
-    return serving.answers.recommendations(user_id, "known_user", None, cache, found.degraded, top)
+    answer = serving.answers.recommendations(
+        user_id, "known_user", None, cache, found.degraded, top
+    )
+    if not query.explain:
+        return answer
+    history = serving.bundle.seen.row(user_idx)
+    return serving.answers.explained(answer, serving.recommender, found.vector, history, top)
 
 
 def _popular(

@@ -40,6 +40,9 @@ class RecommendQuery(_Schema):
         bool, Field(description="leave out what the user had interacted with at training time")
     ] = True
     filter: Filter = None
+    explain: Annotated[bool, Field(description="say for each item what its score is made of")] = (
+        False
+    )
 
 
 ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -91,6 +94,13 @@ class SimilarQuery(_Schema):
     filter: Filter = None
 
 
+class Reason(_Schema):
+    """An item of the user's history that speaks for an item of the answer."""
+
+    item_id: str
+    share: float = Field(description="of all that the history says for it, 0…1")
+
+
 class ScoredItem(_Schema):
     """An item of an answer."""
 
@@ -100,6 +110,13 @@ class ScoredItem(_Schema):
         "interactions; similar: cosine. Comparable within one answer."
     )
     rank: int = Field(ge=1, description="place, from 1")
+    parts: dict[str, float] | None = Field(
+        default=None,
+        description="with `explain`: what each line, modality and popularity adds to the score",
+    )
+    because: list[Reason] | None = Field(
+        default=None, description="with `explain`: the items of the history that say most for it"
+    )
 
 
 class SimilarItem(ScoredItem):
