@@ -16,6 +16,7 @@ from service.browse import browse_router
 from service.cpu import thread_budget
 from service.errors import handle_errors
 from service.logs import LOGGER
+from service.many import add_many
 from service.metrics import Metrics
 from service.operations import operations_router
 from service.permits import Permits
@@ -64,6 +65,7 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
     app.add_middleware(RequestScope, metrics=metrics, log_requests=log_requests)
     handle_errors(app)
     add_recommending(app)
+    add_many(app)
     add_sessions(app)
     app.include_router(operations_router())
     if settings.pictures is not None:

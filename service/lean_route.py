@@ -69,7 +69,7 @@ class LeanRoute(APIRoute):
             raise HTTPException(405, headers={"Allow": "GET"})
         service: Service = scope["app"].state.service
         with service.permits:
-            identifier = self._identifier(scope, service.settings.max_id_length)
+            identifier = self._identifier(scope, service)
             query = self._parse(scope["query_string"])
             body = await self._respond(identifier, query, service)
         headers = [
@@ -79,13 +79,10 @@ class LeanRoute(APIRoute):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    def _identifier(self, scope: Scope, max_length: int) -> str:
+    def _identifier(self, scope: Scope, service: Service) -> str:
         identifier: str = scope["path"][len(self._prefix) :]
         name = self._parameter
-        if not identifier:
-            raise InvalidParameterError(f"{name}: must not be empty", name)
-        if len(identifier) > max_length:
-            raise InvalidParameterError(f"{name}: has more than {max_length} characters", name)
+        service.check_id(identifier, name)
         # Servers decode the path with U+FFFD for what is no UTF-8; that would be another id.
         if "\ufffd" in identifier:
             try:

@@ -7,6 +7,7 @@ from service.responses import error_responses
 from service.schemas import (
     MAX_K,
     MAX_SESSION,
+    MAX_USERS,
     BundleInfo,
     Health,
     Info,
@@ -56,6 +57,7 @@ async def info(service: CurrentService, serving: CurrentServing) -> Info:
             max_id_length=settings.max_id_length,
             max_body=settings.max_body,
             max_session=MAX_SESSION,
+            max_users=MAX_USERS,
             max_concurrency=settings.max_concurrency,
         ),
         threads=service.threads,

@@ -36,7 +36,11 @@ async def recommend(
     bundle does not know, gets the popular items, and the answer says so: `source` is `popular`
     and `fallback_reason` gives the reason.
     """
-    serving = service.serving
+    return await answer_user(service.serving, user_id, query)
+
+
+async def answer_user(serving: Serving, user_id: str, query: RecommendQuery) -> bytes:
+    """The JSON of `schemas.Recommendations` for one user."""
     allowed = await serving.allowed(query.filter)
     user_idx = serving.bundle.users.get(user_id)
     if user_idx is None:

@@ -123,6 +123,22 @@ class Service:
     redis: RedisLink | None
     serving: Serving
 
+    def check_id(self, identifier: str, name: str) -> None:
+        """Refuse an id that can be no user's or item's.
+
+        Args:
+            identifier: the id.
+            name: of the parameter.
+
+        Raises:
+            InvalidParameterError: it is empty or too long.
+        """
+        if not identifier:
+            raise InvalidParameterError(f"{name}: must not be empty", name)
+        longest = self.settings.max_id_length
+        if len(identifier) > longest:
+            raise InvalidParameterError(f"{name}: has more than {longest} characters", name)
+
 
 def prepare_serving(
     bundle: Bundle,

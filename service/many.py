@@ -1,0 +1,43 @@
+"""`POST /recommend`: many users in one request."""
+
+import asyncio
+
+from fastapi import FastAPI, Response
+
+from service.errors import InvalidParameterError, error_body
+from service.recommend import answer_user
+from service.responses import error_responses
+from service.schemas import ManyRecommendations, ManyUsers, RecommendQuery
+from service.serving import CurrentService
+
+
+async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
+    """The best items for many users, as `GET /recommend/{user_id}` gives them for each.
+
+    Their searches are done together. A user whose id is not acceptable gets an `error` in place of
+    items; the others are not affected.
+    """
+    with service.permits:
+        serving = service.serving
+        options = RecommendQuery(**query.model_dump(exclude={"users"}))
+        await serving.allowed(options.filter)  # wrong for one is wrong for all: refuse at once
+
+        async def one(user_id: str) -> bytes:
+            try:
+                service.check_id(user_id, "user_id")
+            except InvalidParameterError as error:
+                return error_body(error.code, str(error), error.field)
+            return await answer_user(serving, user_id, options)
+
+        answers = await asyncio.gather(*map(one, query.users))
+    return Response(b'{"results":[%b]}' % b",".join(answers), media_type="application/json")
+
+
+def add_many(app: FastAPI) -> None:
+    """Add the endpoint to an application."""
+    app.post(
+        "/recommend",
+        response_class=Response,
+        responses={200: {"model": ManyRecommendations}, **error_responses(413, 422, 503)},
+        tags=["recommend"],
+    )(recommend_many)
