@@ -20,7 +20,7 @@ from service.schemas import ErrorBody
         ("/recommend/user-1?exclude_seen=perhaps", 422, "invalid_parameter", "exclude_seen"),
         ("/recommend/user-1?K=5", 422, "invalid_parameter", "K"),
         (
-            "/recommend/user-1?" + "&".join(f"x{n}=1" for n in range(50)),
+            "/recommend/user-1?" + "&".join(f"x{n}=1" for n in range(151)),
             422,
             "invalid_parameter",
             None,
@@ -30,6 +30,9 @@ from service.schemas import ErrorBody
         ("/recommend/" + "x" * 20_000, 422, "invalid_parameter", "user_id"),
         ("/recommend/%FF%FE", 422, "invalid_parameter", "user_id"),
         ("/similar/", 422, "invalid_parameter", "item_id"),
+        ("/recommend/user-1?diversity=1.5", 422, "invalid_parameter", "diversity"),
+        ("/recommend/user-1?diversity=nan", 422, "invalid_parameter", "diversity"),
+        ("/recommend/user-1?" + "&".join(["exclude=a"] * 101), 422, "invalid_parameter", "exclude"),
         ("/similar/item-1?k=0", 422, "invalid_parameter", "k"),
         ("/similar/item-1?by=taste", 422, "invalid_parameter", "by"),
         ("/similar/item-1?by=popularity", 422, "invalid_parameter", "by"),

@@ -93,7 +93,9 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
         "user_id",
         "k",
         "exclude_seen",
+        "exclude",
         "filter",
+        "diversity",
         "explain",
     ]
     assert set(operation["responses"]) == {"200", "422", "500", "503"}

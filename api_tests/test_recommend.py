@@ -95,6 +95,38 @@ def test_explained_scores_are_the_sum_of_their_parts(
             assert {reason["item_id"] for reason in item["because"]} <= of_history
 
 
+def test_excluded_items_do_not_come_back(service: RunningService, published: Published) -> None:
+    for user_id in ("user-60", "nobody"):
+        first = [item["item_id"] for item in recommend(service, user_id, k=10)["items"]]
+        without = recommend(service, user_id, k=8, exclude=[*first[:2], "no-such-item"])
+        assert [item["item_id"] for item in without["items"]] == first[2:]
+    seen = recommend(service, "user-60", k=500, exclude=first[:1])
+    row = published.contents.users.get("user-60")
+    rest = 300 - len(set(published.contents.seen.row(row)) | {int(first[0][5:])})
+    assert len(seen["items"]) == rest
+
+
+def test_diversity_trades_score_for_difference(
+    service: RunningService, published: Published
+) -> None:
+    vectors = published.contents.item_vectors
+
+    def alike(answer: dict) -> float:
+        rows = [int(item["item_id"][5:]) for item in answer["items"]]
+        cosines = vectors[rows] @ vectors[rows].T
+        return float(cosines[~np.eye(len(rows), dtype=bool)].mean())
+
+    plain = recommend(service, "user-70", k=10)
+    assert recommend(service, "user-70", k=10, diversity=0)["items"] == plain["items"]
+    diverse = recommend(service, "user-70", k=10, diversity=0.7)
+    assert len(diverse["items"]) == 10
+    assert diverse["items"][0]["item_id"] == plain["items"][0]["item_id"]
+    assert alike(diverse) < alike(plain) - 0.1
+    scores = published.scores("user-70")
+    for item in diverse["items"]:
+        assert item["score"] == pytest.approx(scores[int(item["item_id"][5:])], abs=1e-5)
+
+
 def test_popular_items_need_no_explanation(service: RunningService) -> None:
     answer = recommend(service, "nobody", explain=True)
     assert all("parts" not in item for item in answer["items"])

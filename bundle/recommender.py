@@ -123,6 +123,33 @@ class Recommender:
             scores[block] = self.bundle.item_vectors[item_idx[block]] @ vector
         return scores
 
+    def diversify(self, pool: TopK, k: int, diversity: float) -> TopK:
+        """Choose k of a pool by maximal marginal relevance (Carbonell & Goldstein 1998).
+
+        One after another, the item with the largest (1 − diversity) · score − diversity · largest
+        cosine with those already chosen.
+
+        Args:
+            pool: more than k results.
+            k: how many to choose.
+            diversity: 0 keeps the order of the scores, 1 looks at the cosines alone.
+
+        Returns:
+            In the order of choice, with the scores as they were.
+        """
+        directions = self._directions[FUSED]
+        lengths = np.maximum(directions.lengths[pool.item_idx, None], np.float32(1e-12))
+        unit = directions.vectors[pool.item_idx] / lengths
+        value = (1 - diversity) * pool.scores
+        nearest = np.full(len(value), -1.0, np.float32)
+        chosen: list[int] = []
+        for _ in range(min(k, len(value))):
+            marginal = value - diversity * nearest if chosen else value
+            marginal[chosen] = -np.inf
+            chosen.append(int(np.argmax(marginal)))
+            nearest = np.maximum(nearest, unit @ unit[chosen[-1]])
+        return TopK(pool.item_idx[chosen], pool.scores[chosen])
+
     def parts(
         self, vector: NDArray[np.float32], item_idx: NDArray[np.int32]
     ) -> dict[str, NDArray[np.float32]]:

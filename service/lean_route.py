@@ -7,7 +7,7 @@ Validation is by the same model and errors have the same shape.
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, get_origin
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from fastapi.routing import APIRoute
@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from service.errors import InvalidParameterError, invalid_parameter
 from service.serving import Service
 
-MAX_PARAMETERS = 20
+MAX_PARAMETERS = 150
 DISTINCT_QUERIES = 1024
 """Query strings whose validated models are kept: clients send few different ones."""
 
@@ -99,7 +99,11 @@ def _parse_query(model: type[BaseModel], query_string: bytes) -> BaseModel:
         )
     except ValueError:
         raise InvalidParameterError("the query string cannot be read") from None
+    values: dict[str, str | list[str]] = dict(pairs)
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list and name in values:
+            values[name] = [value for key, value in pairs if key == name]
     try:
-        return model.model_validate(dict(pairs))
+        return model.model_validate(values)
     except ValidationError as error:
         raise invalid_parameter(error.errors(include_url=False)) from None

@@ -7,7 +7,6 @@ import numpy as np
 from fastapi import FastAPI, Path, Query
 from numpy.typing import NDArray
 
-from bundle.recommender import NO_ITEMS
 from service.errors import InvalidParameterError, UnknownItemError
 from service.lean_route import LeanRoute
 from service.responses import error_responses
@@ -42,16 +41,19 @@ async def recommend(
 async def answer_user(serving: Serving, user_id: str, query: RecommendQuery) -> bytes:
     """The JSON of `schemas.Recommendations` for one user."""
     allowed = await serving.allowed(query.filter)
+    excluded = serving.rows(query.exclude)
     user_idx = serving.bundle.users.get(user_id)
     if user_idx is None:
-        return _popular(serving, user_id, "unknown_user", query.k, NO_ITEMS, allowed)
-    excluded = serving.bundle.seen.row(user_idx) if query.exclude_seen else NO_ITEMS
+        return _popular(serving, user_id, "unknown_user", query.k, excluded, allowed)
+    if query.exclude_seen:
+        seen = serving.bundle.seen.row(user_idx)
+        excluded = np.union1d(seen, excluded) if len(excluded) else seen
     if not serving.has_taste[user_idx]:
         return _popular(serving, user_id, "no_interactions", query.k, excluded, allowed)
     started = perf_counter()
     found = await serving.vectors.get(user_id, user_idx)
     serving.metrics.vector_seconds.observe(perf_counter() - started)
-    top = await serving.search(found.vector, query.k, excluded, allowed)
+    top = await serving.search(found.vector, query.k, excluded, allowed, query.diversity)
     cache: CacheResult = "hit" if found.cached else "miss"
     answer = serving.answers.recommendations(
         user_id, "known_user", None, cache, found.degraded, top

@@ -12,6 +12,10 @@ DEFAULT_K = 20
 K = Annotated[int, Field(ge=1, le=MAX_K, description="how many items")]
 MAX_USERS = 500
 """Users of one request: some 30 ms of searching among 6,710 items."""
+MAX_EXCLUDED = 100
+"""Items that a query may exclude; what users have seen does not count."""
+POOL = 10
+"""Times k: among so many the diverse ones are chosen."""
 MAX_SESSION = 500
 """Items of a session: more than anybody looks at in one sitting."""
 
@@ -41,7 +45,20 @@ class RecommendQuery(_Schema):
     exclude_seen: Annotated[
         bool, Field(description="leave out what the user had interacted with at training time")
     ] = True
+    exclude: Annotated[
+        list[str],
+        Field(max_length=MAX_EXCLUDED, description="items that must not come back, repeated"),
+    ] = []
     filter: Filter = None
+    diversity: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="0 takes the best scores, more takes items that differ from each other "
+            "(maximal marginal relevance)",
+        ),
+    ] = 0.0
     explain: Annotated[bool, Field(description="say for each item what its score is made of")] = (
         False
     )

@@ -1,7 +1,7 @@
 """What is served: one bundle with everything made from it, and the reference that is swapped."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from bundle.filters import FilterError, ItemFilters
 from bundle.loading import Bundle
-from bundle.recommender import FUSED, Recommender, TopK
+from bundle.recommender import FUSED, NO_ITEMS, Recommender, TopK
 from service.answers import AnswerEncoder
 from service.errors import InvalidParameterError
 from service.metrics import Metrics
 from service.permits import Permits
 from service.redis_cache import RedisVectorCache
 from service.redis_link import RedisLink
+from service.schemas import POOL
 from service.search_batches import SearchBatches
 from service.settings import Settings
 from service.user_vectors import UserVectors
@@ -63,13 +64,17 @@ class Serving:
         k: int,
         excluded: NDArray[np.int32],
         allowed: Items = None,
+        diversity: float = 0.0,
     ) -> TopK:
         """Top k for a user vector [D] without the excluded item_idx, of the allowed ones."""
         started = perf_counter()
+        wanted = k * POOL if diversity else k
         if allowed is None:
-            top = await self.searches.search(vector, k, excluded)
+            top = await self.searches.search(vector, wanted, excluded)
         else:
-            top = await self._run(self.recommender.search_among, vector, k, excluded, allowed)
+            top = await self._run(self.recommender.search_among, vector, wanted, excluded, allowed)
+        if diversity:
+            top = await self._run(self.recommender.diversify, top, k, diversity)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
@@ -79,6 +84,13 @@ class Serving:
         top = await self._run(self.recommender.similar, item_idx, k, by, allowed)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
+
+    def rows(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
+        """The item_idx of those that the bundle knows, each once."""
+        if not item_ids:
+            return NO_ITEMS
+        rows = np.unique(self.bundle.items.rows(item_ids))
+        return rows[rows >= 0]
 
     async def allowed(self, text: str | None) -> Items:
         """What a filter allows; None without one.

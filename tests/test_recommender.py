@@ -95,6 +95,30 @@ def test_whatever_is_allowed_comes_back_exactly(tmp_path, monkeypatch, compared,
         assert len(similar.item_idx) == min(10, len(np.setdiff1d(allowed, [4])))
 
 
+def test_diversity_is_maximal_marginal_relevance(bundle):
+    recommender = Recommender(bundle)
+    pool = recommender.search(np.array(bundle.user_vectors[:1]), 40, [np.empty(0, np.int32)])[0]
+    assert recommender.diversify(pool, 10, 0.0).item_idx.tolist() == pool.item_idx[:10].tolist()
+    unit = np.array(bundle.item_vectors, np.float64)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    for diversity in (0.3, 1.0):
+        chosen: list[int] = []
+        for _ in range(10):
+            best, best_value = -1, -np.inf
+            for item, score in zip(pool.item_idx.tolist(), pool.scores.tolist(), strict=True):
+                near = max((unit[item] @ unit[c] for c in chosen), default=0.0)
+                value = (1 - diversity) * score - (diversity * near if chosen else 0.0)
+                if item not in chosen and value > best_value + 1e-9:
+                    best, best_value = item, value
+            chosen.append(best)
+        found = recommender.diversify(pool, 10, diversity)
+        assert found.item_idx.tolist() == chosen
+        by_item = dict(zip(pool.item_idx.tolist(), pool.scores.tolist(), strict=True))
+        assert found.scores.tolist() == [by_item[item] for item in chosen]
+    few = recommender.diversify(pool, 100, 0.5)
+    assert sorted(few.item_idx.tolist()) == sorted(pool.item_idx.tolist())
+
+
 def test_similar_by_a_part_compares_what_that_part_adds(bundle):
     recommender = Recommender(bundle)
     parts = bundle.manifest.parts
