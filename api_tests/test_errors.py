@@ -36,6 +36,8 @@ from service.schemas import ErrorBody
         ("/similar/item-1?k=0", 422, "invalid_parameter", "k"),
         ("/similar/item-1?by=taste", 422, "invalid_parameter", "by"),
         ("/similar/item-1?by=popularity", 422, "invalid_parameter", "by"),
+        ("/items/no-such-item", 404, "unknown_item", "item_id"),
+        ("/items/item-1?k=3", 422, "invalid_parameter", "k"),
         ("/similar/no-such-item", 404, "unknown_item", "item_id"),
         ("/recommend", 405, "method_not_allowed", None),
         ("/similar", 404, "unknown_path", None),

@@ -5,7 +5,7 @@ import pytest
 from conftest import STRANGE_IDS, Published
 from servers import RunningService
 
-from service.schemas import Recommendations, SimilarItems
+from service.schemas import Item, Recommendations, SimilarItems
 
 
 def recommend(service: RunningService, user_id: str, **params: object) -> dict:
@@ -93,6 +93,18 @@ def test_explained_scores_are_the_sum_of_their_parts(
             np.testing.assert_allclose(given, expected, atol=1e-5)
             of_history = {contents.items[int(i)] for i in history}
             assert {reason["item_id"] for reason in item["because"]} <= of_history
+
+
+def test_an_item_is_shown_with_its_columns(service: RunningService, published: Published) -> None:
+    counts = published.contents.seen.column_counts()
+    for row in published.contents.item_table.to_pylist()[:20]:
+        response = service.get(f"/items/{row['item_id']}")
+        Item.model_validate_json(response.content)
+        answer = response.json()
+        assert answer["item_id"] == row.pop("item_id")
+        assert answer["columns"] == row
+        assert answer["interactions"] == counts[published.contents.items.get(answer["item_id"])]
+        assert (answer["has_vector"], answer["bundle_version"]) == (True, published.version)
 
 
 def test_excluded_items_do_not_come_back(service: RunningService, published: Published) -> None:

@@ -27,6 +27,7 @@ class AnswerEncoder:
             if "title" in bundle.item_table.column_names
             else [None] * len(ids)
         )
+        self._bundle = bundle
         self._version = orjson.dumps(bundle.version)
         self._items = [b'{"item_id":%b,"score":' % orjson.dumps(item_id) for item_id in ids]
         self._titles = [b'"title":%b},' % orjson.dumps(title) for title in titles]
@@ -104,6 +105,20 @@ class AnswerEncoder:
             orjson.dumps(unknown_items),
             self._scored(top),
         )
+
+    def item(self, item_idx: int) -> bytes:
+        """The JSON of `schemas.Item`."""
+        bundle = self._bundle
+        (row,) = bundle.item_table.slice(item_idx, 1).to_pylist()
+        item_id = row.pop("item_id")
+        known = {
+            "item_id": item_id,
+            "bundle_version": bundle.version,
+            "columns": row,
+            "interactions": int(bundle.popularity[item_idx]),
+            "has_vector": bool(bundle.item_vectors[item_idx].any()),
+        }
+        return orjson.dumps(known, default=str)
 
     def _scored(self, top: TopK) -> bytes:
         """`schemas.ScoredItem`s, separated by commas."""

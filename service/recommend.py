@@ -1,4 +1,4 @@
-"""The two endpoints that the service is for: `/recommend` and `/similar`."""
+"""What the service is for: `/recommend` and `/similar`, and `/items` to look at an item."""
 
 from time import perf_counter
 from typing import Annotated
@@ -13,6 +13,8 @@ from service.responses import error_responses
 from service.schemas import (
     CacheResult,
     FallbackReason,
+    Item,
+    NoQuery,
     Recommendations,
     RecommendQuery,
     SimilarItems,
@@ -95,8 +97,18 @@ async def similar(
     return serving.answers.similar_items(item_id, top)
 
 
+async def item(item_id: Id, query: Annotated[NoQuery, Query()], service: CurrentService) -> bytes:
+    """What the bundle knows of an item: its columns, and whether it can be recommended."""
+    del query
+    serving = service.serving
+    item_idx = serving.bundle.items.get(item_id)
+    if item_idx is None:
+        raise UnknownItemError("item_id: the bundle has no such item", "item_id")
+    return serving.answers.item(item_idx)
+
+
 def add_recommending(app: FastAPI) -> None:
-    """Add the two endpoints to an application, in front: each route asked before costs time."""
+    """Add the three endpoints to an application, in front: each route asked before costs time."""
     app.router.routes[:0] = [
         LeanRoute(
             "/recommend/",
@@ -113,6 +125,15 @@ def add_recommending(app: FastAPI) -> None:
             SimilarQuery,
             similar,
             response_model=SimilarItems,
+            responses=error_responses(404, 422, 503),
+            tags=["recommend"],
+        ),
+        LeanRoute(
+            "/items/",
+            "item_id",
+            NoQuery,
+            item,
+            response_model=Item,
             responses=error_responses(404, 422, 503),
             tags=["recommend"],
         ),

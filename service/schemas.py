@@ -130,6 +130,32 @@ class Reason(_Schema):
     share: float = Field(description="of all that the history says for it, 0…1")
 
 
+class NoQuery(_Schema):
+    """No parameters."""
+
+
+class Item(_Schema):
+    """Answer of `/items`: what the bundle knows of an item."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "item_id": "i-77",
+                "bundle_version": "20260314T091500Z-5f0c2a71",
+                "columns": {"title": "Blue kettle", "category": "kitchen", "price": 31.5},
+                "interactions": 412,
+                "has_vector": True,
+            }
+        }
+    )
+
+    item_id: str
+    bundle_version: str = Field(description="the bundle that answered")
+    columns: dict[str, Any] = Field(description="what filters can ask for")
+    interactions: int = Field(description="at training time; what popular items are ordered by")
+    has_vector: bool = Field(description="false if nothing resembles it and no user is near it")
+
+
 class ScoredItem(_Schema):
     """An item of an answer."""
 
