@@ -47,6 +47,8 @@ def test_an_unacceptable_id_spoils_nothing_for_the_others(service: RunningServic
         ({"users": []}, "users"),
         ({"users": ["a"] * 501}, "users"),
         ({"users": ["a"], "k": 0}, "k"),
+        ({"users": ["a"] * 500, "k": 201}, "users"),
+        ({"users": ["a"] * 500, "k": 21, "diversity": 0.1}, "users"),
         ({"users": ["a"], "filter": "k ="}, "filter"),
         ({"users": ["a"], "limit": 3}, "limit"),
     ],

@@ -7,16 +7,23 @@ from fastapi import FastAPI, Response
 from service.errors import InvalidParameterError, error_body
 from service.recommend import answer_user
 from service.responses import error_responses
-from service.schemas import ManyRecommendations, ManyUsers, RecommendQuery
+from service.schemas import MAX_RESULTS, POOL, ManyRecommendations, ManyUsers, RecommendQuery
 from service.serving import CurrentService
 
 
 async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
     """The best items for many users, as `GET /recommend/{user_id}` gives them for each.
 
-    Their searches are done together. A user whose id is not acceptable gets an `error` in place of
+    Their searches are done together, so that users × k (ten times that with `diversity`) is limited. A user whose id is not acceptable gets an `error` in place of
     items; the others are not affected.
     """
+    results = len(query.users) * query.k * (POOL if query.diversity else 1)
+    if results > MAX_RESULTS:
+        raise InvalidParameterError(
+            f"users: {results:,} results would have to be found, at most {MAX_RESULTS:,} are in "
+            "one request",
+            "users",
+        )
     with service.permits:
         serving = service.serving
         options = RecommendQuery(**query.model_dump(exclude={"users"}))

@@ -12,6 +12,8 @@ DEFAULT_K = 20
 K = Annotated[int, Field(ge=1, le=MAX_K, description="how many items")]
 MAX_USERS = 500
 """Users of one request: some 30 ms of searching among 6,710 items."""
+MAX_RESULTS = 100_000
+"""Results of one request for many users, each as many as are looked at to choose k."""
 MAX_EXCLUDED = 100
 """Items that a query may exclude; what users have seen does not count."""
 POOL = 10
