@@ -14,8 +14,8 @@ from service.serving import CurrentService
 async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
     """The best items for many users, as `GET /recommend/{user_id}` gives them for each.
 
-    Their searches are done together, so that users × k (ten times that with `diversity`) is limited. A user whose id is not acceptable gets an `error` in place of
-    items; the others are not affected.
+    Their searches are done together; users × k (ten times that with `diversity`) is limited. A
+    user whose id is not acceptable gets an `error` in place of items; the others are not affected.
     """
     results = len(query.users) * query.k * (POOL if query.diversity else 1)
     if results > MAX_RESULTS:
