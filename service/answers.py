@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bundle.loading import Bundle
 from bundle.recommender import Recommender, TopK
-from service.schemas import MAX_K, CacheResult, FallbackReason, Source
+from service.queries import MAX_K
+from service.schemas import CacheResult, FallbackReason, Source
 
 REASONS = 3
 """Items of a history that an explanation names."""

@@ -5,9 +5,10 @@ import asyncio
 from fastapi import FastAPI, Response
 
 from service.errors import InvalidParameterError, error_body
+from service.queries import MAX_RESULTS, POOL, ManyUsers, RecommendQuery
 from service.recommend import answer_user
 from service.responses import error_responses
-from service.schemas import MAX_RESULTS, POOL, ManyRecommendations, ManyUsers, RecommendQuery
+from service.schemas import ManyRecommendations
 from service.serving import CurrentService
 
 

@@ -3,11 +3,9 @@
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.queries import MAX_K, MAX_SESSION, MAX_USERS
 from service.responses import error_responses
 from service.schemas import (
-    MAX_K,
-    MAX_SESSION,
-    MAX_USERS,
     BundleInfo,
     Health,
     Info,

@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 
 from service.errors import InvalidParameterError, UnknownItemError
 from service.lean_route import LeanRoute
+from service.queries import NoQuery, RecommendQuery, SimilarQuery
 from service.responses import error_responses
 from service.schemas import (
     CacheResult,
     FallbackReason,
     Item,
-    NoQuery,
     Recommendations,
-    RecommendQuery,
     SimilarItems,
-    SimilarQuery,
 )
 from service.serving import CurrentService, Items, Serving
 

@@ -1,142 +1,28 @@
-"""What goes in and out, for validation and for OpenAPI."""
+"""What comes out, for OpenAPI; `queries` has what goes in."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from bundle.filters import MAX_LENGTH as MAX_FILTER
-
-MAX_K = 500
-DEFAULT_K = 20
-
-K = Annotated[int, Field(ge=1, le=MAX_K, description="how many items")]
-MAX_USERS = 500
-"""Users of one request: some 30 ms of searching among 6,710 items."""
-MAX_RESULTS = 100_000
-"""Results of one request for many users, each as many as are looked at to choose k."""
-MAX_EXCLUDED = 100
-"""Items that a query may exclude; what users have seen does not count."""
-POOL = 10
-"""Times k: among so many the diverse ones are chosen."""
-MAX_SESSION = 500
-"""Items of a session: more than anybody looks at in one sitting."""
 
 Source = Literal["known_user", "session", "popular"]
 FallbackReason = Literal["unknown_user", "no_interactions", "unknown_items"]
 CacheResult = Literal["hit", "miss"]
 
 
-class _Schema(BaseModel):
+class Schema(BaseModel):
+    """Exactly the fields that it names."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Filter = Annotated[
-    str | None,
-    Field(
-        max_length=MAX_FILTER,
-        description="which items may come back, by their columns",
-        examples=['category = "shoes" and price < 50'],
-    ),
-]
-
-
-class RecommendQuery(_Schema):
-    """Parameters of `/recommend`."""
-
-    k: K = DEFAULT_K
-    exclude_seen: Annotated[
-        bool, Field(description="leave out what the user had interacted with at training time")
-    ] = True
-    exclude: Annotated[
-        list[str],
-        Field(max_length=MAX_EXCLUDED, description="items that must not come back, repeated"),
-    ] = []
-    filter: Filter = None
-    diversity: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=1,
-            description="0 takes the best scores, more takes items that differ from each other "
-            "(maximal marginal relevance)",
-        ),
-    ] = 0.0
-    explain: Annotated[bool, Field(description="say for each item what its score is made of")] = (
-        False
-    )
-
-
-class ManyUsers(RecommendQuery):
-    """Body of `POST /recommend`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"users": ["u-1042", "u-7"], "k": 10, "exclude_seen": True}}
-    )
-
-    users: Annotated[list[str], Field(min_length=1, max_length=MAX_USERS)]
-
-
-ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class SessionItem(_Schema):
-    """An item that somebody liked."""
-
-    item_id: ItemId
-    weight: Annotated[
-        float, Field(gt=0, le=1e6, allow_inf_nan=False, description="how much, beside the others")
-    ] = 1.0
-
-
-class SessionQuery(_Schema):
-    """Body of `POST /recommend/items`."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "items": [{"item_id": "i-77", "weight": 2}, {"item_id": "i-3"}],
-                "disliked": ["i-9"],
-                "k": 10,
-            }
-        }
-    )
-
-    items: Annotated[list[SessionItem], Field(min_length=1, max_length=MAX_SESSION)]
-    disliked: Annotated[
-        list[ItemId], Field(max_length=MAX_SESSION, description="never in the answer")
-    ] = []
-    k: K = DEFAULT_K
-    exclude_items: Annotated[bool, Field(description="leave out the liked items")] = True
-    filter: Filter = None
-
-
-class SimilarQuery(_Schema):
-    """Parameters of `/similar`."""
-
-    k: K = DEFAULT_K
-    by: Annotated[
-        str,
-        Field(
-            description="what is compared: `fused`, or one of the bundle's parts but popularity, "
-            "e.g. `behaviour` or `image` (`/info` has them)",
-            examples=["fused", "behaviour", "image"],
-        ),
-    ] = "fused"
-    filter: Filter = None
-
-
-class Reason(_Schema):
+class Reason(Schema):
     """An item of the user's history that speaks for an item of the answer."""
 
     item_id: str
     share: float = Field(description="of all that the history says for it, 0…1")
 
 
-class NoQuery(_Schema):
-    """No parameters."""
-
-
-class Item(_Schema):
+class Item(Schema):
     """Answer of `/items`: what the bundle knows of an item."""
 
     model_config = ConfigDict(
@@ -158,7 +44,7 @@ class Item(_Schema):
     has_vector: bool = Field(description="false if nothing resembles it and no user is near it")
 
 
-class ScoredItem(_Schema):
+class ScoredItem(Schema):
     """An item of an answer."""
 
     item_id: str
@@ -182,7 +68,7 @@ class SimilarItem(ScoredItem):
     title: str | None = Field(description="null if the bundle has none")
 
 
-class Recommendations(_Schema):
+class Recommendations(Schema):
     """Answer of `/recommend`: the items and what they were made from."""
 
     model_config = ConfigDict(
@@ -211,7 +97,7 @@ class Recommendations(_Schema):
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
 
 
-class SessionRecommendations(_Schema):
+class SessionRecommendations(Schema):
     """Answer of `POST /recommend/items`."""
 
     model_config = ConfigDict(
@@ -233,7 +119,7 @@ class SessionRecommendations(_Schema):
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
 
 
-class SimilarItems(_Schema):
+class SimilarItems(Schema):
     """Answer of `/similar`."""
 
     model_config = ConfigDict(
@@ -256,7 +142,7 @@ class SimilarItems(_Schema):
     )
 
 
-class ManyRecommendations(_Schema):
+class ManyRecommendations(Schema):
     """Answer of `POST /recommend`."""
 
     results: list["Recommendations | ErrorBody"] = Field(
@@ -264,7 +150,7 @@ class ManyRecommendations(_Schema):
     )
 
 
-class ErrorDetail(_Schema):
+class ErrorDetail(Schema):
     """What went wrong."""
 
     code: str = Field(description="for programs", examples=["invalid_parameter"])
@@ -273,19 +159,19 @@ class ErrorDetail(_Schema):
     request_id: str | None = Field(description="as in X-Request-ID; it is in the logs, too")
 
 
-class ErrorBody(_Schema):
+class ErrorBody(Schema):
     """The shape of every error."""
 
     error: ErrorDetail
 
 
-class Health(_Schema):
+class Health(Schema):
     """Answer of `/healthz`."""
 
     status: Literal["alive"] = "alive"
 
 
-class Readiness(_Schema):
+class Readiness(Schema):
     """Answer of `/readyz`."""
 
     status: Literal["ready"] = "ready"
@@ -294,7 +180,7 @@ class Readiness(_Schema):
     redis: Literal["off", "ok", "failing"]
 
 
-class PartInfo(_Schema):
+class PartInfo(Schema):
     """Columns of the vectors, start ≤ d < stop, that hold one line or modality."""
 
     name: str
@@ -302,7 +188,7 @@ class PartInfo(_Schema):
     stop: int
 
 
-class BundleInfo(_Schema):
+class BundleInfo(Schema):
     """The running bundle."""
 
     version: str
@@ -319,7 +205,7 @@ class BundleInfo(_Schema):
     report: dict[str, Any] = Field(description="the evaluation that it was published with")
 
 
-class Limits(_Schema):
+class Limits(Schema):
     """What a request may ask for."""
 
     max_k: int
@@ -330,7 +216,7 @@ class Limits(_Schema):
     max_concurrency: int
 
 
-class Info(_Schema):
+class Info(Schema):
     """Answer of `/info`."""
 
     bundle: BundleInfo

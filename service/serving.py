@@ -19,9 +19,9 @@ from service.answers import AnswerEncoder
 from service.errors import InvalidParameterError
 from service.metrics import Metrics
 from service.permits import Permits
+from service.queries import POOL
 from service.redis_cache import RedisVectorCache
 from service.redis_link import RedisLink
-from service.schemas import POOL
 from service.search_batches import SearchBatches
 from service.settings import Settings
 from service.user_vectors import UserVectors

@@ -4,8 +4,9 @@ import numpy as np
 from fastapi import FastAPI, Response
 from numpy.typing import NDArray
 
+from service.queries import SessionQuery
 from service.responses import error_responses
-from service.schemas import SessionQuery, SessionRecommendations
+from service.schemas import SessionRecommendations
 from service.serving import CurrentService, Serving
 
 DISLIKED = -0.5
