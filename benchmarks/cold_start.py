@@ -67,6 +67,11 @@ def side_by_side(warm: Score, new: Score) -> Score:
     return lambda users: torch.cat([warm(users), new(users)], 1)
 
 
+def nothing(n_rows: int, n_cols: int) -> Csr:
+    """No interactions at all."""
+    return Csr(np.zeros(n_rows + 1, np.int64), np.empty(0, np.int32), n_cols)
+
+
 def beside(warm: Csr, new: Csr) -> Csr:
     """Interactions with warm items, then with new ones."""
     rows, cols = (
@@ -88,10 +93,8 @@ class NewItems:
     def __init__(self, warm: Split, relevant: Csr, part: str) -> None:
         self.relevant = relevant
         self._train, self._warm = warm.train, getattr(warm, part)
-        self._none = Csr(np.zeros(relevant.n_rows + 1, np.int64), np.empty(0, np.int32), 0)
-        self._empty = Csr(self._none.indptr, self._none.indices, relevant.n_cols)
-        nobody = Csr(self._none.indptr, self._none.indices, warm.train.n_cols)
-        self._all = beside(nobody, relevant)
+        self._empty = nothing(relevant.n_rows, relevant.n_cols)
+        self._all = beside(nothing(relevant.n_rows, warm.train.n_cols), relevant)
         self._masked = beside(warm.train, self._empty)
         self._warm_wide = beside(self._warm, self._empty)
 
@@ -206,6 +209,7 @@ def new_users(dataset: Dataset, split: Split, config: FitConfig, run: RunOptions
     bundle = fitted(dataset, others, config, run)
     items = np.array(bundle.item_vectors)
     histories = {user: rng.permutation(split.train.row(user)) for user in np.flatnonzero(held)}
+    rows, cols = others.train.pairs()
     for length in HISTORIES:
         folded = torch.zeros(len(dataset.users), items.shape[1])
         for user, history in histories.items():
@@ -213,7 +217,6 @@ def new_users(dataset: Dataset, split: Split, config: FitConfig, run: RunOptions
             ones = np.ones(known.shape[:2], np.float32)
             encoded = bundle.user_encoder.encode(known, ones > 0, ones)
             folded[user] = torch.from_numpy(encoded[0])
-        rows, cols = others.train.pairs()
         pairs = [(user, item) for user, history in histories.items() for item in history[:length]]
         more_rows, more_cols = np.array(pairs, np.int64).T
         train = Csr.from_pairs(

@@ -27,7 +27,7 @@ Value = str | float | bool
 MAX_LENGTH = 1000
 """Characters of a filter."""
 KEPT = 64
-"""Filters whose items are remembered; for a million items each takes up to 1.2 MB."""
+"""Filters whose items are remembered; for a million items each takes up to 4 MB."""
 
 _GRAMMAR = Lark(
     r"""
@@ -74,8 +74,6 @@ class ItemFilters:
     """
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table
-
         @lru_cache(KEPT)
         def allowed(text: str) -> NDArray[np.int32]:
             return np.flatnonzero(_mask(text, table)).astype(np.int32)

@@ -238,14 +238,15 @@ class DRepMRec(nn.Module):
 
     def _batch_users(self, line: Line, batch: Batch) -> Tensor:
         """The users [B, dim] of a line to whom the batch's items are ranked."""
-        items = unit(line.items)
         if line.users is None:
-            return self._from_history(items, batch)
+            return self._from_history(unit(line.items), batch)
         users = rows(line.users, batch.user_idx)
         if not (self.config.leave_one_out and line.layers):
             return users
-        mean = rows(self.history.users(items), batch.user_idx)
-        return users + (self._from_history(items, batch) - mean) / line.layers
+        items = unit(line.items)
+        means = self.history.users(items)
+        others = self.history.without(means, items, batch.user_idx, batch.item_idx)
+        return users + (others - rows(means, batch.user_idx)) / line.layers
 
     def _ranking(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
         """L_rank of users [B, D] for their items against drawn ones, both of items [I, D]."""

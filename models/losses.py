@@ -48,10 +48,11 @@ class _SampledSoftmax(torch.autograd.Function):
             logits.masked_fill_(item_idx[rows].unsqueeze(1) == negative_idx, -torch.inf)
             top = torch.maximum(logits.amax(1), positive)
             shares = logits.sub_(top.unsqueeze(1)).exp_()
-            everything = shares.sum(1) + (positive - top).exp()
+            own = (positive - top).exp()
+            everything = shares.sum(1) + own
             total += (everything.log() + top - positive).sum()
             shares.div_(everything.unsqueeze(1))
-            missing = ((positive - top).exp() / everything - 1).unsqueeze(1)
+            missing = (own / everything - 1).unsqueeze(1)
             for_users[rows] = shares @ negatives + missing * items[rows]
             for_items[rows] = missing * scaled
             for_negatives.addmm_(shares.T, scaled)

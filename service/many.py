@@ -5,7 +5,7 @@ import asyncio
 from fastapi import FastAPI, Response
 
 from service.errors import InvalidParameterError, error_body
-from service.queries import MAX_RESULTS, POOL, ManyUsers, RecommendQuery
+from service.queries import MAX_RESULTS, POOL, ManyUsers
 from service.recommend import answer_user
 from service.responses import error_responses
 from service.schemas import ManyRecommendations
@@ -27,15 +27,14 @@ async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
         )
     with service.permits:
         serving = service.serving
-        options = RecommendQuery(**query.model_dump(exclude={"users"}))
-        await serving.allowed(options.filter)  # wrong for one is wrong for all: refuse at once
+        await serving.allowed(query.filter)  # wrong for one is wrong for all: refuse at once
 
         async def one(user_id: str) -> bytes:
             try:
                 service.check_id(user_id, "user_id")
             except InvalidParameterError as error:
                 return error_body(error.code, str(error), error.field)
-            return await answer_user(serving, user_id, options)
+            return await answer_user(serving, user_id, query)
 
         answers = await asyncio.gather(*map(one, query.users))
     return Response(b'{"results":[%b]}' % b",".join(answers), media_type="application/json")
