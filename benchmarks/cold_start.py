@@ -27,7 +27,7 @@ import torch
 from holdouts import columns, without_items, without_users
 from machine import hardware
 from numpy.typing import NDArray
-from provenance import versions
+from provenance import command, versions
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -291,9 +291,14 @@ def main() -> None:
     about = {"data": name, "hardware": hardware(), "versions": versions()}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(about | {"runs": runs}, indent=1) + "\n")
-    command = f"python benchmarks/cold_start.py {options.what} --data $DREPMREC_DATA/{name}"
     found = ", ".join(f"{key} {value}" for key, value in versions().items())
-    how = [f"Mean ± sd of seeds {options.seeds}.", "", f"`{command}`", "", f"{hardware()}; {found}"]
+    how = [
+        f"Mean ± sd of seeds {options.seeds}.",
+        "",
+        f"`{command(options.data)}`",
+        "",
+        f"{hardware()}; {found}",
+    ]
     text = page(f"New {options.what}: {name}", options.what, runs, how)
     options.out.with_suffix(".md").write_text(text)
     print(text)

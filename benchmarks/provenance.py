@@ -2,7 +2,9 @@
 
 import hashlib
 import platform
+import shlex
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +23,17 @@ def versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     found |= {name: version(name) for name in ("torch", "numpy", "scipy")}
     return found | {"commit": described.stdout.strip() or "unknown", "code": code()}
+
+
+def command(folder: Path) -> str:
+    """The command that was given, without the place of the data on this machine."""
+    given = [
+        f"$DREPMREC_DATA/{folder.resolve().name}"
+        if argument == str(folder)
+        else shlex.quote(argument)
+        for argument in sys.argv[1:]
+    ]
+    return f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(given)}"
 
 
 def code() -> str:

@@ -1,12 +1,11 @@
 """A finished table on disk: numbers as JSON, a page beside them."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from provenance import command
 from quality_report import Runs, markdown
 from quality_runs import Bench
 
@@ -65,15 +64,11 @@ def write(
 def _about(folder: Path, bench: Bench) -> list[str]:
     """Data, split and the command, without the folders of this machine."""
     data, split, name = bench.dataset, bench.split, folder.resolve().name
-    given = [
-        f"$DREPMREC_DATA/{name}" if argument == str(folder) else shlex.quote(argument)
-        for argument in sys.argv[1:]
-    ]
     return [
         f"{name}: {len(data.users):,} users × {len(data.items):,} items, "
         f"train {split.train.nnz:,}, valid {split.valid.nnz:,}, test {split.test.nnz:,} "
         f"({split.how}); {', '.join(data.modalities) or 'no modalities'}; "
         f"data {data.fingerprint[:12]}.",
         "",
-        f"`python benchmarks/{Path(sys.argv[0]).name} {' '.join(given)}`",
+        f"`{command(folder)}`",
     ]
