@@ -6,8 +6,9 @@
 | user_vectors.npy, item_vectors.npy | [U, D] and [I, D] float32, memory-mapped |
 | item_parts.npy | [I, ΣW] float32, what each part adds to the items' vectors, memory-mapped |
 | users.arrow, items.arrow | ids in row order (`user_id`, `item_id`), item metadata |
-| seen_indptr.npy, seen_indices.npy | the train interactions, a `Csr` |
-| popularity.npy | [I] int64, train interactions of each item |
+| seen_indptr.npy, seen_indices.npy | the interactions, a `Csr` |
+| seen_weights.npy | [nnz] float32, what each counts; below 0 against |
+| popularity.npy | [I] int64, interactions of each item that count for it |
 | items.faiss | the index |
 | user_encoder.onnx, item_encoder.onnx | fold-in of users, vectors for new items |
 | encoder_sample.npz | inputs and outputs of the encoders, to check them where they are loaded |
@@ -16,7 +17,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,12 @@ from numpy.typing import NDArray
 from bundle.csr import Csr
 from bundle.ids import IdMap
 from bundle.index import build_index, save_index
-from bundle.manifest import MANIFEST, IndexInfo, Manifest, Part, describe
+from bundle.manifest import MANIFEST, IndexInfo, Manifest, Part, Taken, Verdict, describe
+
+BLOCK = 65_536
+"""Rows of large arrays that are looked at a time."""
+INDEX_SAMPLE = 200
+"""Users by whose vectors the index is tuned."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,7 @@ class EncoderSample:
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What a trainer hands over to be written.
+    """What a trainer hands over to be written. Large arrays may be memory-mapped files.
 
     Attributes:
         users, items: the caller's ids.
@@ -78,12 +84,13 @@ class BundleContents:
         parts: what the columns are made of.
         item_parts: [I, ΣW] float32, what each part adds to its columns of item_vectors.
         modalities: name → F_m, the inputs of the item encoder.
-        seen: users × items, train interactions.
+        seen: users × items, interactions.
+        seen_weights: [nnz] float32 what each counts; None where each counts 1.
         item_table: metadata in item_idx order, `item_id` first.
         user_encoder, item_encoder: ONNX files' bytes.
         encoder_sample: what the encoders must reproduce.
         config, report: JSON objects.
-        data_fingerprint, parent_version: see `Manifest`.
+        data_fingerprint, parent_version, taken: see `Manifest`.
     """
 
     users: IdMap
@@ -102,6 +109,8 @@ class BundleContents:
     report: dict[str, Any]
     data_fingerprint: str
     parent_version: str | None = None
+    taken: Taken = field(default_factory=Taken)
+    seen_weights: NDArray[np.float32] | None = None
 
 
 def _write_table(table: pa.Table, path: Path) -> None:
@@ -121,7 +130,9 @@ def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
     np.save(directory / "item_parts.npy", c.item_parts)
     np.save(directory / "seen_indptr.npy", c.seen.indptr)
     np.save(directory / "seen_indices.npy", c.seen.indices)
-    np.save(directory / "popularity.npy", c.seen.column_counts())
+    weights = np.ones(c.seen.nnz, np.float32) if c.seen_weights is None else c.seen_weights
+    np.save(directory / "seen_weights.npy", weights)
+    np.save(directory / "popularity.npy", popularity(c.seen, weights))
     _write_table(
         pa.table({"user_id": pa.array(c.users.ids, pa.string())}), directory / "users.arrow"
     )
@@ -131,10 +142,36 @@ def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
     c.encoder_sample.save(directory / "encoder_sample.npz")
     (directory / "config.json").write_text(json.dumps(c.config, indent=1))
     (directory / "report.json").write_text(json.dumps(c.report, indent=1))
-    with_taste = c.user_vectors[np.abs(c.user_vectors).sum(1) > 0]
-    index, index_info = build_index(c.item_vectors, with_taste[:200])
+    index, index_info = build_index(c.item_vectors, _some_tastes(c.user_vectors))
     save_index(index, directory / "items.faiss")
     return _write_manifest(directory, contents, index_info)
+
+
+def popularity(seen: Csr, weights: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Interactions of each item [I] that count for it."""
+    counts = np.zeros(seen.n_cols, np.int64)
+    for start in range(0, seen.nnz, BLOCK):
+        block = slice(start, start + BLOCK)
+        counts += np.bincount(seen.indices[block][weights[block] > 0], minlength=seen.n_cols)
+    return counts
+
+
+def _some_tastes(user_vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first vectors that are not zero, INDEX_SAMPLE at most."""
+    found = np.empty((0, user_vectors.shape[1]), np.float32)
+    for start in range(0, len(user_vectors), BLOCK):
+        block = user_vectors[start : start + BLOCK]
+        found = np.concatenate([found, block[np.any(block, axis=1)]])[:INDEX_SAMPLE]
+        if len(found) == INDEX_SAMPLE:
+            break
+    return found
+
+
+def seal(directory: Path, manifest: Manifest, verdict: Verdict) -> Manifest:
+    """Put the gate's verdict into a bundle that was just written; its version changes."""
+    sealed = manifest.model_copy(update={"gate": verdict})
+    (directory / MANIFEST).write_bytes(sealed.to_bytes())
+    return sealed
 
 
 def _write_manifest(directory: Path, c: BundleContents, index_info: IndexInfo) -> Manifest:
@@ -148,6 +185,7 @@ def _write_manifest(directory: Path, c: BundleContents, index_info: IndexInfo) -
         parts=c.parts,
         modalities=c.modalities,
         index=index_info,
+        taken=c.taken,
         files={path.name: describe(path) for path in sorted(directory.iterdir())},
     )
     (directory / MANIFEST).write_bytes(manifest.to_bytes())

@@ -3,7 +3,8 @@
 DRepMRecError
 ├── InputError    data or configuration given by the user is wrong; names file, column and row
 ├── BundleError   a bundle is incomplete, altered or inconsistent; names the file
-└── StoreError    a store has no such bundle, or somebody else is publishing into it
+├── StoreError    a store cannot be used, has no such bundle, or somebody else is publishing into it
+└── GateError     a candidate is worse than the live bundle and was not published
 """
 
 
@@ -24,4 +25,10 @@ class BundleError(DRepMRecError):
 
 
 class StoreError(DRepMRecError):
-    """A store has no such bundle, or somebody else is publishing into it."""
+    """A store cannot be used, has no such bundle, or somebody else is publishing into it."""
+
+
+class GateError(DRepMRecError):
+    """A candidate is worse than the live bundle and was not published."""
+
+    exit_code = 3

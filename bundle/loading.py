@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bundle.contents import EncoderSample
+from bundle.contents import BLOCK, EncoderSample
 from bundle.csr import Csr
 from bundle.encoders import ItemEncoder, UserEncoder
 from bundle.errors import BundleError, InputError
@@ -22,8 +22,6 @@ ENCODER_TOLERANCE = 1e-3
 of another ONNX Runtime version or a GPU change float32 sums, a wrong file changes much more."""
 PART_TOLERANCE = 1e-4
 """Largest difference between a vector's element and the sum of its parts."""
-_BLOCK = 65_536
-"""Rows that are checked at a time."""
 
 
 def verify_files(directory: Path, manifest: Manifest) -> None:
@@ -36,11 +34,7 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
         path = directory / name
         if not path.is_file():
             raise BundleError(f"{path}: is missing")
-        found = describe(path)
-        if found.size != expected.size:
-            raise BundleError(f"{path}: has {found.size} bytes, the manifest says {expected.size}")
-        if found.sha256 != expected.sha256:
-            raise BundleError(f"{path}: its checksum is not the manifest's; the file was altered")
+        expected.compare(describe(path), path)
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class Bundle:
     """A verified bundle, ready to be served. Vectors and metadata are memory-mapped.
 
     Attributes as in `bundle.contents.BundleContents`; index is a FAISS index over item_vectors,
-    popularity is [I] int64.
+    popularity is [I] int64, the interactions that count for each item, directory is where it lies.
     """
 
     version: str
@@ -59,6 +53,7 @@ class Bundle:
     item_vectors: NDArray[np.float32]
     item_parts: NDArray[np.float32]
     seen: Csr
+    seen_weights: NDArray[np.float32]
     popularity: NDArray[np.int64]
     item_table: pa.Table
     index: Any
@@ -66,6 +61,7 @@ class Bundle:
     user_encoder: UserEncoder
     config: dict[str, Any]
     report: dict[str, Any]
+    directory: Path
 
     @classmethod
     def load(cls, directory: Path, threads: int = 1) -> "Bundle":
@@ -85,6 +81,8 @@ class Bundle:
         indptr = _map_array(directory / "seen_indptr.npy", (len(users) + 1,), np.int64)
         seen_path = directory / "seen_indices.npy"
         seen = Csr(indptr, _map_array(seen_path, (int(indptr[-1]),), np.int32), len(items))
+        weights = _map_array(directory / "seen_weights.npy", (seen.nnz,), np.float32)
+        _check_finite(directory / "seen_weights.npy", weights)
         bundle = cls(
             version=manifest.version(),
             manifest=manifest,
@@ -98,6 +96,7 @@ class Bundle:
                 sum(part.stop - part.start for part in manifest.parts),
             ),
             seen=seen,
+            seen_weights=weights,
             popularity=_map_array(directory / "popularity.npy", (len(items),), np.int64),
             item_table=item_table,
             index=load_index(directory / "items.faiss", manifest.index, len(items), manifest.dim),
@@ -105,10 +104,16 @@ class Bundle:
             user_encoder=UserEncoder(directory / "user_encoder.onnx", threads),
             config=json.loads((directory / "config.json").read_bytes()),
             report=json.loads((directory / "report.json").read_bytes()),
+            directory=directory,
         )
         _check_parts(directory, bundle)
         _check_encoders(directory, bundle)
         return bundle
+
+    def history(self, user_idx: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """item_idx [H], ascending, that a user interacted with, and what each counts [H]."""
+        start, stop = self.seen.indptr[user_idx], self.seen.indptr[user_idx + 1]
+        return self.seen.indices[start:stop], self.seen_weights[start:stop]
 
 
 def _map_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
@@ -125,11 +130,16 @@ def _map_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> N
 
 def _map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
     vectors = _map_array(path, (rows, dim), np.float32)
-    for start in range(0, rows, _BLOCK):
-        finite = np.isfinite(vectors[start : start + _BLOCK]).all(1)
+    _check_finite(path, vectors)
+    return vectors
+
+
+def _check_finite(path: Path, array: NDArray[np.float32]) -> None:
+    for start in range(0, len(array), BLOCK):
+        block = array[start : start + BLOCK]
+        finite = np.isfinite(block).reshape(len(block), -1).all(1)
         if not finite.all():
             raise BundleError(f"{path}: row {start + int(np.argmin(finite))} is not finite")
-    return vectors
 
 
 def _map_table(path: Path) -> pa.Table:
@@ -154,8 +164,8 @@ def _check_parts(directory: Path, bundle: "Bundle") -> None:
     manifest = bundle.manifest
     if any(not 0 <= part.start < part.stop <= manifest.dim for part in manifest.parts):
         raise BundleError(f"{directory / MANIFEST}: parts are outside columns 0…{manifest.dim}")
-    for start in range(0, manifest.n_items, _BLOCK):
-        rows = slice(start, start + _BLOCK)
+    for start in range(0, manifest.n_items, BLOCK):
+        rows = slice(start, start + BLOCK)
         rest = np.array(bundle.item_vectors[rows])
         for number, part in enumerate(manifest.parts):
             rest[:, part.start : part.stop] -= bundle.item_parts[

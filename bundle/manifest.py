@@ -1,9 +1,10 @@
 """What travels together: the manifest of a bundle."""
 
 import hashlib
+import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,11 +19,26 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+"""A file of the bundle's directory, never a path that leads out of it."""
+
+
 class FileEntry(_Strict):
     """Size in bytes and sha256 (hex) of one file."""
 
     size: int
     sha256: str
+
+    def compare(self, found: "FileEntry", where: Path | str) -> None:
+        """Compare what the manifest says with what was found.
+
+        Raises:
+            BundleError: they differ; it names `where`.
+        """
+        if found.size != self.size:
+            raise BundleError(f"{where}: has {found.size} bytes, the manifest says {self.size}")
+        if found.sha256 != self.sha256:
+            raise BundleError(f"{where}: its checksum is not the manifest's; the file was altered")
 
 
 class Part(_Strict):
@@ -45,6 +61,32 @@ class IndexInfo(_Strict):
     recall: float = Field(description="recall@20 against exact search on a sample of users")
 
 
+class Taken(_Strict):
+    """What of the service's state is in a bundle, so that nothing of it counts twice.
+
+    Attributes:
+        events: number of the newest part of the store's event archive that is in it.
+        notes: number of the newest note (`bundle.events`) that is in it.
+    """
+
+    events: int = 0
+    notes: int = 0
+
+
+class Verdict(_Strict):
+    """What the gate said before the bundle went live.
+
+    Attributes:
+        passed: whether it is no worse than the one that was live.
+        problems: what was worse, a sentence each.
+        forced: the reason given by whoever published it all the same.
+    """
+
+    passed: bool
+    problems: list[str] = []
+    forced: str | None = None
+
+
 class Manifest(_Strict):
     """Everything that must fit together, with checksums.
 
@@ -55,6 +97,8 @@ class Manifest(_Strict):
         n_users, n_items, dim: U, I and D of the stored vectors.
         parts: what the columns of the vectors are made of.
         modalities: inputs of the item encoder in their order, name → F_m.
+        taken: what of the service's state is in it.
+        gate: what the gate said; None if there was nothing to compare with.
         files: every other file of the bundle.
     """
 
@@ -69,7 +113,9 @@ class Manifest(_Strict):
     parts: list[Part]
     modalities: dict[str, int]
     index: IndexInfo
-    files: dict[str, FileEntry]
+    taken: Taken = Taken()
+    gate: Verdict | None = None
+    files: dict[FileName, FileEntry]
 
     def to_bytes(self) -> bytes:
         """The bytes of `manifest.json`."""
@@ -99,22 +145,42 @@ class Manifest(_Strict):
         """
         path = directory / MANIFEST
         try:
-            raw = path.read_bytes()
+            return cls.parse(path.read_bytes(), path)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+
+    @classmethod
+    def parse(cls, raw: bytes, where: Path | str) -> "Manifest":
+        """The manifest in the bytes of `manifest.json`, which lies at `where`; raises as `read`."""
         try:
             manifest = cls.model_validate_json(raw)
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the whole file"
-            raise BundleError(f"{path}: {where}: {first['msg']}") from error
+            place = ".".join(str(part) for part in first["loc"]) or "the whole file"
+            raise BundleError(f"{where}: {place}: {first['msg']}") from error
         if manifest.to_bytes() != raw:
-            raise BundleError(f"{path}: was altered since it was written")
+            raise BundleError(f"{where}: was altered since it was written")
         return manifest
+
+    def check_version(self, version: str, where: Path | str) -> None:
+        """Compare with the name under which the bundle lies.
+
+        Raises:
+            BundleError: it is another one's.
+        """
+        if self.version() != version:
+            raise BundleError(
+                f"{where}: was altered, or is that of another bundle, {self.version()}"
+            )
 
 
 def describe(path: Path) -> FileEntry:
     """Size and checksum of a file as it lies on disk."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    return FileEntry(size=path.stat().st_size, sha256=digest.hexdigest())
+        return describe_stream(file)
+
+
+def describe_stream(file: IO[bytes]) -> FileEntry:
+    """Size and checksum of an open file."""
+    digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    return FileEntry(size=file.seek(0, os.SEEK_END), sha256=digest.hexdigest())

@@ -29,6 +29,7 @@ def open_session(path: Path, threads: int, providers: tuple[str, ...]) -> ort.In
     # Threads that spin while they wait double the time as soon as something else runs beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     offered = ort.get_available_providers()
-    return ort.InferenceSession(
-        str(path), options, providers=[name for name in providers if name in offered]
-    )
+    usable = [name for name in providers if name in offered]
+    if "CUDAExecutionProvider" in usable:
+        ort.preload_dlls()  # CUDA from pip's packages, which the loader does not look into
+    return ort.InferenceSession(str(path), options, providers=usable)

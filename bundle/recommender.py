@@ -1,59 +1,45 @@
 """From vectors to the top K: the one code path of the service and of the evaluation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.catalogue import Catalogue
 from bundle.index import search_selected
 from bundle.loading import Bundle
-from bundle.manifest import POPULARITY
+from bundle.overlay import NO_ITEMS, Overlay
+from bundle.similarity import FUSED, Directions, Similarities
+from bundle.topk import TopK, best_of, merge
 
-NO_ITEMS = np.empty(0, np.int32)
-FUSED = "fused"
 COMPARED = 50_000
 """Allowed items that are compared one by one in a large catalogue: 25 MB with 128 columns."""
-
-
-@dataclass(frozen=True)
-class TopK:
-    """Results of one query, best first; fewer than K if there are no more items.
-
-    Attributes:
-        item_idx: [≤K] int32.
-        scores: [≤K] float32, descending; equal scores are ordered by item_idx.
-    """
-
-    item_idx: NDArray[np.int32]
-    scores: NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Directions:
-    """Vectors [I, ·] to be compared by cosine, with their lengths [I]."""
-
-    vectors: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, vectors: NDArray[np.float32]) -> "_Directions":
-        return cls(vectors, np.linalg.norm(vectors, axis=1))
+MANY_HIDDEN = 1_000
+"""With more hidden items, the others are looked for among all; with fewer, hidden ones are dropped
+from so many more results."""
 
 
 class Recommender:
-    """Answers queries against one bundle. Safe to call from several threads."""
+    """Answers queries against one bundle and what changed since. Safe to call from several threads.
 
-    def __init__(self, bundle: Bundle) -> None:
+    Args:
+        bundle: what was trained.
+        overlay: what changed since; nothing by default.
+    """
+
+    def __init__(self, bundle: Bundle, overlay: Overlay | None = None) -> None:
         self.bundle = bundle
+        self.catalogue = Catalogue(bundle, overlay)
         # Stable sort: items of equal popularity keep the order of their rows.
         self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
-        # What an item is like does not depend on how popular it is.
-        last = bundle.manifest.parts[-1]
-        columns = last.start if last.name == POPULARITY else last.stop
-        self._directions = {FUSED: _Directions.of(bundle.item_vectors[:, :columns])}
-        names = [part.name for part in bundle.manifest.parts]
-        self.similarities = [FUSED, *(name for name in names if name != POPULARITY)]
+        self.similarities = Similarities(bundle)
+
+    def with_overlay(self, overlay: Overlay) -> "Recommender":
+        """The same bundle with other changes; what depends on the bundle alone is shared."""
+        other = copy(self)
+        other.catalogue = Catalogue(self.bundle, overlay, self.catalogue.filters)
+        return other
 
     def search(
         self,
@@ -68,13 +54,36 @@ class Recommender:
             k: results for each query.
             excluded: for each query the item_idx that must not come back.
         """
-        n_items = len(self.bundle.items)
+        hidden = self.catalogue.overlay.hidden
+        if len(hidden) > MANY_HIDDEN:
+            visible = self.catalogue.visible
+            return [
+                self.search_among(vector, k, items, visible)
+                for vector, items in zip(vectors, excluded, strict=True)
+            ]
+        dropped = [np.union1d(items, hidden) for items in excluded] if len(hidden) else excluded
         # What is excluded may sit on top: ask for so many more, and K are left in any case.
-        wanted = min(n_items, k + max(len(items) for items in excluded))
+        wanted = min(len(self.bundle.items), k + max(len(items) for items in dropped))
         scores, found = self.bundle.index.search(vectors, wanted)
         return [
-            _best(found[b].astype(np.int32), scores[b], k, excluded[b]) for b in range(len(vectors))
+            self._with_added(
+                best_of(found[b].astype(np.int32), scores[b], k, dropped[b]),
+                vectors[b],
+                k,
+                dropped[b],
+            )
+            for b in range(len(vectors))
         ]
+
+    def _with_added(
+        self, top: TopK, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+    ) -> TopK:
+        """The best of a top k of the bundle and of all items that came since."""
+        overlay = self.catalogue.overlay
+        if not len(overlay.added):
+            return top
+        rows = np.arange(len(self.bundle.items), len(self.catalogue), dtype=np.int32)
+        return merge(top, best_of(rows, overlay.vectors @ vector, k, excluded), k)
 
     def search_among(
         self,
@@ -92,26 +101,45 @@ class Recommender:
             vector: [D] query.
             k: results.
             excluded: item_idx that must not come back.
-            allowed: item_idx that may, ascending.
+            allowed: item_idx that may, ascending, none of them hidden.
         """
-        if self.bundle.manifest.index.kind == "ivf" and len(allowed) > COMPARED:
-            mask = np.zeros(len(self.bundle.items), np.bool_)
-            mask[allowed] = True
-            mask[excluded] = False
-            wanted = min(k, int(mask.sum()))
-            if wanted == 0:
-                return TopK(NO_ITEMS, np.empty(0, np.float32))
+        candidates = np.setdiff1d(allowed, excluded, assume_unique=True)
+        n_bundle = len(self.bundle.items)
+        if self.bundle.manifest.index.kind == "ivf" and len(candidates) > COMPARED:
+            split = int(np.searchsorted(candidates, n_bundle))
+            wanted = min(k, split)
+            mask = np.zeros(n_bundle, np.bool_)
+            mask[candidates[:split]] = True
             info = self.bundle.manifest.index
             scores, found = search_selected(self.bundle.index, info, vector, wanted, mask)
-            top = _best(found.astype(np.int32), scores, k, NO_ITEMS)
+            top = best_of(found.astype(np.int32), scores, k)
             if len(top.item_idx) == wanted:
-                return top
-        candidates = np.setdiff1d(allowed, excluded, assume_unique=True)
-        scores = self._scores(vector, candidates)
-        if len(candidates) > k:
+                added = candidates[split:]
+                return merge(top, best_of(added, self._scores(vector, added), k), k)
+        return self._exact(vector, k, candidates)
+
+    def recall(self, vector: NDArray[np.float32], excluded: NDArray[np.int32], top: TopK) -> float:
+        """Share of the exact top k that a search found; an item with an equal score counts.
+
+        Args:
+            vector: [D] query.
+            excluded: item_idx that could not come back.
+            top: what came back.
+        """
+        if not len(top.item_idx):
+            return 1.0
+        rows = np.setdiff1d(self.catalogue.visible, excluded, assume_unique=True)
+        exact = self._exact(vector, len(top.item_idx), rows)
+        kth = exact.scores[-1]
+        return float((top.scores >= kth - 1e-5 * abs(kth)).mean())
+
+    def _exact(self, vector: NDArray[np.float32], k: int, rows: NDArray[np.int32]) -> TopK:
+        """The best k of some items, one by one."""
+        scores = self._scores(vector, rows)
+        if len(rows) > k:
             best = np.argpartition(-scores, k - 1)[:k]
-            candidates, scores = candidates[best], scores[best]
-        return _best(candidates, scores, k, NO_ITEMS)
+            rows, scores = rows[best], scores[best]
+        return best_of(rows, scores, k)
 
     def _scores(
         self, vector: NDArray[np.float32], item_idx: NDArray[np.int32]
@@ -120,8 +148,18 @@ class Recommender:
         scores = np.empty(len(item_idx), np.float32)
         for start in range(0, len(item_idx), COMPARED):
             block = slice(start, start + COMPARED)
-            scores[block] = self.bundle.item_vectors[item_idx[block]] @ vector
+            scores[block] = self.catalogue.vectors(item_idx[block]) @ vector
         return scores
+
+    def _likeness(self, item_idx: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The columns [n, ·] of some items but popularity."""
+        return self.catalogue.vectors(item_idx)[:, : self.similarities.columns]
+
+    def _unit_vectors(self, item_idx: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Directions [n, ·] of some items without their popularity."""
+        directions = Directions.of(self._likeness(item_idx))
+        lengths = np.maximum(directions.lengths[:, None], np.float32(1e-12))
+        return (directions.vectors / lengths).astype(np.float32, copy=False)
 
     def diversify(self, pool: TopK, k: int, diversity: float) -> TopK:
         """Choose k of a pool by maximal marginal relevance (Carbonell & Goldstein 1998).
@@ -137,9 +175,7 @@ class Recommender:
         Returns:
             In the order of choice, with the scores as they were.
         """
-        directions = self._directions[FUSED]
-        lengths = np.maximum(directions.lengths[pool.item_idx, None], np.float32(1e-12))
-        unit = directions.vectors[pool.item_idx] / lengths
+        unit = self._unit_vectors(pool.item_idx)
         value = (1 - diversity) * pool.scores
         nearest = np.full(len(value), -1.0, np.float32)
         chosen: list[int] = []
@@ -160,10 +196,13 @@ class Recommender:
             item_idx: [n].
 
         Returns:
-            By part [n]; they add up to the scores.
+            By part [n]; they add up to the scores. NaN for items whose vector is not the bundle's:
+            the item encoder does not say what of it came from which modality.
         """
         manifest = self.bundle.manifest
-        blocks = self.bundle.item_parts[item_idx]
+        is_added = item_idx >= len(self.bundle.items)
+        blocks = np.asarray(self.bundle.item_parts[np.where(is_added, 0, item_idx)])
+        blocks[is_added] = np.nan
         return {
             part.name: blocks[:, manifest.part_columns(number)] @ vector[part.start : part.stop]
             for number, part in enumerate(manifest.parts)
@@ -178,9 +217,10 @@ class Recommender:
         popularity part is a sum over the history of ⟨z_j, z_i⟩; this is each one's share of what
         speaks for item i, what speaks against it left out.
         """
-        vectors = self._directions[FUSED].vectors
-        products = np.maximum(vectors[item_idx] @ vectors[history].T, np.float32(0))
-        shares: NDArray[np.float32] = products / np.maximum(products.sum(1, keepdims=True), 1e-12)
+        mine, its = self._likeness(history), self._likeness(item_idx)
+        products = np.maximum(its @ mine.T, np.float32(0))
+        least = np.float32(1e-12)
+        shares: NDArray[np.float32] = products / np.maximum(products.sum(1, keepdims=True), least)
         return shares
 
     def popular(
@@ -196,13 +236,16 @@ class Recommender:
             excluded: item_idx that must not come back.
             allowed: item_idx that may, ascending; all by default.
         """
-        if allowed is not None:
-            left = np.setdiff1d(allowed, excluded, assume_unique=True)
-            scores = self.bundle.popularity[left].astype(np.float32)
-            return _best(left, scores, k, NO_ITEMS)
-        candidates = self._by_popularity[: k + len(excluded)]
-        scores = self.bundle.popularity[candidates].astype(np.float32)
-        return _best(candidates, scores, k, excluded)
+        if allowed is None:
+            overlay = self.catalogue.overlay
+            dropped = np.union1d(excluded, overlay.hidden) if len(overlay.hidden) else excluded
+            allowed = self._by_popularity[: k + len(dropped)]
+            if len(overlay.added):
+                added = np.arange(len(self.bundle.items), len(self.catalogue), dtype=np.int32)
+                allowed = np.concatenate([allowed, added])
+            excluded = dropped
+        scores = self.catalogue.interactions(allowed).astype(np.float32)
+        return best_of(allowed, scores, k, excluded)
 
     def recommend(
         self, user_idx: NDArray[np.int32], k: int, excluded: Sequence[NDArray[np.int32]]
@@ -222,57 +265,5 @@ class Recommender:
         by: str = FUSED,
         allowed: NDArray[np.int32] | None = None,
     ) -> TopK:
-        """Items whose vectors have the largest cosine with one item's, without itself.
-
-        Args:
-            item_idx: the item.
-            k: how many.
-            by: one of `similarities`: the fused vectors without the popularity part, or what a
-                line or modality adds to them.
-            allowed: item_idx that may come back; all by default.
-
-        An item without a vector (no interactions, no features) resembles nothing: no results.
-        The search is exact: cosine is not what the index was built for.
-        """
-        directions = self._by(by)
-        length = directions.lengths[item_idx]
-        if length == 0.0:
-            return TopK(NO_ITEMS, np.empty(0, np.float32))
-        query = np.asarray(directions.vectors[item_idx]) / length
-        with np.errstate(divide="ignore", invalid="ignore"):
-            cosines = directions.vectors @ query / directions.lengths
-        # 0/0: items without a vector go last, behind every cosine.
-        cosines = np.where(directions.lengths > 0, cosines, np.float32(-2.0)).astype(np.float32)
-        if allowed is not None:
-            elsewhere = np.ones(len(cosines), np.bool_)
-            elsewhere[allowed] = False
-            cosines[elsewhere] = -2.0
-        wanted = min(k + 1, len(cosines))
-        nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
-        nearest = nearest[cosines[nearest] >= -1.5]
-        return _best(nearest, cosines[nearest], k, np.array([item_idx], np.int32))
-
-    def _by(self, name: str) -> _Directions:
-        """Made when it is first asked for; two threads at once make the same."""
-        found = self._directions.get(name)
-        if found is None:
-            number = [part.name for part in self.bundle.manifest.parts].index(name)
-            columns = self.bundle.manifest.part_columns(number)
-            found = self._directions[name] = _Directions.of(self.bundle.item_parts[:, columns])
-        return found
-
-
-def _best(
-    item_idx: NDArray[np.int32],
-    scores: NDArray[np.float32],
-    k: int,
-    excluded: NDArray[np.int32],
-) -> TopK:
-    keep = item_idx >= 0  # FAISS fills up with -1 when its lists hold fewer items
-    if len(excluded):
-        # np.isin gives the same and takes 10 µs more, a twentieth of a request.
-        ordered = np.sort(excluded)
-        keep &= ordered.take(ordered.searchsorted(item_idx), mode="clip") != item_idx
-    item_idx, scores = item_idx[keep], scores[keep]
-    order = np.lexsort((item_idx, -scores))[:k]
-    return TopK(item_idx[order], scores[order])
+        """The most similar items; see `Similarities.similar`."""
+        return self.similarities.similar(self.catalogue, item_idx, k, by, allowed)

@@ -15,6 +15,7 @@ from bundle.contents import BundleContents, EncoderSample
 from bundle.csr import Csr
 from bundle.ids import IdMap
 from bundle.manifest import Part
+from bundle.store import BundleStore
 
 Float = NDArray[np.float32]
 
@@ -82,6 +83,13 @@ def make_contents(
         data_fingerprint="0" * 64,
         parent_version=parent_version,
     )
+
+
+def publish(store: BundleStore, seed: int = 0) -> str:
+    """Publish a small bundle, whose parent is the live one."""
+    rng = np.random.default_rng(seed)
+    parent = store.live_version()
+    return store.publish(make_contents(60, 40, 8, rng=rng, parent_version=parent))
 
 
 def user_encoder(dim: int) -> bytes:

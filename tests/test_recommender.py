@@ -122,7 +122,7 @@ def test_diversity_is_maximal_marginal_relevance(bundle):
 def test_similar_by_a_part_compares_what_that_part_adds(bundle):
     recommender = Recommender(bundle)
     parts = bundle.manifest.parts
-    assert recommender.similarities == ["fused", *(part.name for part in parts)]
+    assert recommender.similarities.names == ["fused", *(part.name for part in parts)]
     for number, part in enumerate(parts):
         vectors = np.array(bundle.item_parts[:, bundle.manifest.part_columns(number)], np.float64)
         unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
