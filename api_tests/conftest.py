@@ -7,8 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from bundle_builders import make_contents
+from changed_items import shop
 from numpy.typing import NDArray
 from servers import RunningRedis, RunningService
+from states import Place, RunningCluster, redis_place, sqlite_place
+from world import Replicas, World
 
 from bundle.contents import BundleContents
 from bundle.store import BundleStore
@@ -95,7 +98,8 @@ def start(published: Published, log_paths: Iterator[Path]) -> Iterator[StartServ
     running: list[RunningService] = []
 
     def start_one(**options: Any) -> RunningService:
-        running.append(RunningService(published.store, next(log_paths), **options))
+        store = options.pop("store", published.store)
+        running.append(RunningService(store, next(log_paths), **options))
         return running[-1]
 
     yield start_one
@@ -116,3 +120,65 @@ def redis_server() -> Iterator[RunningRedis]:
     running = RunningRedis()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RunningRedis]:
+    """For tests that have a namespace of their own and leave the process alone."""
+    running = RunningRedis()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCluster]:
+    """As `shared_redis`."""
+    running = RunningCluster(tmp_path_factory.mktemp("cluster"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(params=["sqlite", "redis", "cluster"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty state of each kind."""
+    if request.param == "sqlite":
+        return sqlite_place(tmp_path)
+    if request.param == "redis":
+        return redis_place(request.getfixturevalue("shared_redis").url)
+    return redis_place(request.getfixturevalue("cluster").url, cluster=True)
+
+
+@pytest.fixture(scope="session")
+def shop_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a bundle whose items have columns of all kinds."""
+    store = tmp_path_factory.mktemp("shop")
+    users = [*(f"user-{n}" for n in range(20)), *STRANGE_IDS]
+    users += [f"user-{n}" for n in range(len(users), 60)]
+    BundleStore(store).publish(shop(user_ids=users))
+    return store
+
+
+def new_world(store: Path) -> World:
+    """A shop where nothing has happened yet."""
+    bundle = BundleStore(store).load()
+    return World(shop(user_ids=bundle.users.ids), bundle.version)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "redis"])
+def replicas(
+    request: pytest.FixtureRequest,
+    shop_store: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    log_paths: Iterator[Path],
+) -> Iterator[Replicas]:
+    """Two services with one state of each kind, for all tests that keep the world up to date."""
+    options: dict[str, Any] = {"state": tmp_path_factory.mktemp("state") / "state.sqlite3"}
+    if request.param == "redis":
+        server = request.getfixturevalue("shared_redis")
+        # A machine that is busy for a moment is no failure of Redis.
+        options = {"redis_url": server.url, "redis_namespace": "replicas", "redis_timeout": 5}
+    options["state_poll"] = 0.02
+    services = [RunningService(shop_store, next(log_paths), **options) for _ in range(2)]
+    yield Replicas(services, new_world(shop_store))
+    for service in services:
+        service.close()

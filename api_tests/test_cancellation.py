@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 from conftest import Published, StartService
-from servers import RunningRedis, RunningService, SlowProxy, wait_until
+from proxies import SlowProxy
+from servers import RunningRedis, RunningService, at, wait_until
 
 from service.metrics import Metrics
 from service.redis_cache import RedisVectorCache
@@ -104,7 +105,7 @@ def test_cancelled_look_ups_in_the_process(
     rng = random.Random(1)
 
     async def run(url: str) -> None:
-        async with RedisLink(url, settings, metrics) as link:
+        async with RedisLink(at(settings, url), metrics) as link:
             cache = RedisVectorCache(link, "v1", 16, settings, metrics)
             vectors = UserVectors(contents.user_vectors, None, cache, metrics)
             alone = await cache.get("nobody")
@@ -152,7 +153,7 @@ def test_a_flood_is_read_in_few_round_trips(
     metrics = Metrics()
 
     async def run() -> None:
-        async with RedisLink(redis_server.url, settings, metrics) as link:
+        async with RedisLink(at(settings, redis_server.url), metrics) as link:
             vectors = UserVectors(
                 published.contents.user_vectors,
                 None,
@@ -178,7 +179,7 @@ def test_a_look_up_ends_in_time_even_if_redis_hangs(
     settings = Settings(store=published.store, redis_timeout=0.2, breaker_reset=0.1)
 
     async def run() -> None:
-        async with RedisLink(redis_server.url, settings, Metrics()) as link:
+        async with RedisLink(at(settings, redis_server.url), Metrics()) as link:
             redis_server.hang()
             loop = asyncio.get_running_loop()
             started = loop.time()

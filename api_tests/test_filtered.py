@@ -1,5 +1,7 @@
 """`filter`, through every endpoint that takes one, beside NumPy."""
 
+import time
+
 import numpy as np
 import pytest
 from conftest import Published
@@ -84,3 +86,34 @@ def test_bad_filters_are_refused_with_the_reason(
         error = response.json()["error"]
         assert (error["code"], error["field"]) == ("invalid_parameter", "filter")
         assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("(" * 1000, 422),
+        (")" * 1000, 422),
+        ("not " * 250, 422),
+        ("not " * 240 + 'title = "x"', 200),
+        ("(" * 480 + 'title = "x"' + ")" * 480, 200),
+        ("(not " * 160 + 'title = "x"' + ")" * 160, 200),
+        (" or ".join(['title = "x"'] * 66), 200),
+        ("title in [" + ",".join(['"x"'] * 240) + "]", 200),
+        ('"' * 1000, 422),
+        ('title = "' + "\\\\" * 490, 422),
+        ("a" * 1000, 422),
+        ("`" * 1000, 422),
+        ("title < " + "9" * 990, 422),
+        (" " * 1000, 422),
+        ("(" * 1001, 422),
+    ],
+)
+def test_no_filter_of_1000_characters_hurts(
+    service: RunningService, text: str, status: int
+) -> None:
+    started = time.monotonic()
+    response = service.get("/recommend/user-30", filter=text)
+    assert time.monotonic() - started < 1
+    assert response.status_code == status, response.text
+    if status == 422:
+        assert response.json()["error"]["field"] == "filter"

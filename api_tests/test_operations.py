@@ -92,18 +92,23 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
     assert [p["name"] for p in operation["parameters"]] == [
         "user_id",
         "k",
-        "exclude_seen",
         "exclude",
         "filter",
         "diversity",
+        "weights",
+        "boost",
+        "exclude_seen",
         "explain",
+        "cursor",
     ]
-    assert set(operation["responses"]) == {"200", "422", "500", "503"}
+    assert set(operation["responses"]) == {
+        *("200", "401", "403", "410", "422", "429", "500", "503", "504")
+    }
     assert "example" in schema["components"]["schemas"]["Recommendations"]
     for path, methods in schema["paths"].items():
         for operation in methods.values():
             for status, response in operation["responses"].items():
-                if status != "200":
+                if int(status) >= 400:
                     assert response["content"]["application/json"]["example"]["error"], path
 
 

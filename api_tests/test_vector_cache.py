@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from servers import RunningRedis, wait_until
+from servers import RunningRedis, at, wait_until
 
+from bundle.vector_codec import decode_vector, encode_vector
 from service.breaker import Breaker, State
 from service.metrics import Metrics
 from service.redis_cache import RedisVectorCache
 from service.redis_link import RedisLink
 from service.settings import Settings
 from service.vector_cache import LocalVectorCache, UserVectorCache
-from service.vector_codec import decode_vector, encode_vector
 
 DIM = 16
 CACHES = ["local", "redis"]
@@ -37,7 +37,7 @@ async def opened(
         yield LocalVectorCache(100)
         return
     settings = Settings(store=Path("x"), redis_timeout=5)
-    async with RedisLink(redis.url, settings, Metrics()) as link:
+    async with RedisLink(at(settings, redis.url), Metrics()) as link:
         yield RedisVectorCache(link, version, DIM, settings, Metrics())
 
 
@@ -129,7 +129,7 @@ def test_a_full_queue_drops_writes(shared_redis: RunningRedis) -> None:
     async def run() -> None:
         settings = Settings(store=Path("x"), redis_write_queue=5)
         metrics = Metrics()
-        async with RedisLink(shared_redis.url, settings, metrics) as link:
+        async with RedisLink(at(settings, shared_redis.url), metrics) as link:
             for number in range(12):
                 link.put(b"k%d" % number, b"v", 10)
             assert metrics.redis_writes.labels("dropped")._value.get() == 7

@@ -5,24 +5,58 @@ where a pydantic response model takes ten times as long. That the bytes fit
 `schemas.Recommendations` and `schemas.SimilarItems` is tested, not checked at run time.
 """
 
+from collections.abc import Callable
+from copy import copy
+from functools import wraps
+from time import perf_counter, time
+from typing import Concatenate, ParamSpec
+
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from bundle.catalogue import Catalogue
 from bundle.loading import Bundle
-from bundle.recommender import Recommender, TopK
-from service.queries import MAX_K
-from service.schemas import CacheResult, FallbackReason, Source
+from bundle.recommender import Recommender
+from bundle.topk import TopK
+from service.experiments import Arm
+from service.metrics import Stage
+from service.queries import MAX_K, MAX_PAGED
+from service.schemas import FallbackReason, Source
+from service.tastes import Taste
+from service.wishes import Wishes
 
 REASONS = 3
 """Items of a history that an explanation names."""
 
 
-class AnswerEncoder:
-    """Makes JSON of results of one bundle."""
+P = ParamSpec("P")
 
-    def __init__(self, bundle: Bundle) -> None:
-        ids = self._ids = bundle.items.ids
+
+def _timed(
+    encode: Callable[Concatenate["AnswerEncoder", P], bytes],
+) -> Callable[Concatenate["AnswerEncoder", P], bytes]:
+    @wraps(encode)
+    def timed(self: "AnswerEncoder", /, *arguments: P.args, **options: P.kwargs) -> bytes:
+        started = perf_counter()
+        answer = encode(self, *arguments, **options)
+        self.seconds.observe(perf_counter() - started)
+        return answer
+
+    return timed
+
+
+class AnswerEncoder:
+    """Makes JSON of results of one bundle.
+
+    Args:
+        bundle: it.
+        catalogue: its items as they are now.
+        seconds: where the time that it takes is taken down.
+    """
+
+    def __init__(self, bundle: Bundle, catalogue: Catalogue, seconds: Stage) -> None:
+        self.seconds = seconds
+        ids = bundle.items.ids
         titles = (
             bundle.item_table["title"].to_pylist()
             if "title" in bundle.item_table.column_names
@@ -30,40 +64,59 @@ class AnswerEncoder:
         )
         self._bundle = bundle
         self._version = orjson.dumps(bundle.version)
-        self._items = [b'{"item_id":%b,"score":' % orjson.dumps(item_id) for item_id in ids]
-        self._titles = [b'"title":%b},' % orjson.dumps(title) for title in titles]
-        self._ranks = [b',"rank":%d},' % rank for rank in range(1, MAX_K + 1)]
+        self._items = [_opening(item_id) for item_id in ids]
+        self._titles = [_closing(title) for title in titles]
+        self._with(catalogue)
+        self._ranks = [b',"rank":%d},' % rank for rank in range(1, MAX_PAGED + 1)]
         self._open_ranks = [b',"rank":%d,' % rank for rank in range(1, MAX_K + 1)]
 
+    def with_catalogue(self, catalogue: Catalogue) -> "AnswerEncoder":
+        """The same with items as they are now; what depends on the bundle alone is shared."""
+        other = copy(self)
+        other._with(catalogue)
+        return other
+
+    def _with(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        overlay = catalogue.overlay
+        self._added = [_opening(item_id) for item_id in overlay.added.ids]
+        self._changed_titles: dict[int, bytes] = {}
+        if "title" in overlay.table.column_names:
+            titles = overlay.table["title"].to_pylist()
+            rows = overlay.changed.tolist()
+            self._changed_titles = dict(zip(rows, map(_closing, titles), strict=True))
+
+    @_timed
     def recommendations(
         self,
         user_id: str,
-        source: Source,
-        fallback_reason: FallbackReason | None,
-        cache: CacheResult,
-        degraded: bool,
+        taste: Taste,
         top: TopK,
+        arm: Arm | None = None,
     ) -> bytes:
         """The JSON of `schemas.Recommendations`."""
         return (
             b'{"user_id":%b,"bundle_version":%b,"source":"%b","fallback_reason":%b,'
-            b'"cache":"%b","degraded":%b,"items":[%b]}'
+            b'"cache":"%b","degraded":%b,"vector_age":%b,"experiment":%b,"items":[%b]}'
         ) % (
             orjson.dumps(user_id),
             self._version,
-            source.encode(),
-            b'"%b"' % fallback_reason.encode() if fallback_reason else b"null",
-            cache.encode(),
-            b"true" if degraded else b"false",
+            taste.source.encode(),
+            b'"%b"' % taste.reason.encode() if taste.reason else b"null",
+            b"hit" if taste.cached else b"miss",
+            b"true" if taste.degraded else b"false",
+            b"null" if taste.vector is None else b"%d" % max(0, time() - taste.made_at),
+            b"null" if arm is None else arm.encoded,
             self._scored(top),
         )
 
+    @_timed
     def explained(
         self,
         answer: bytes,
         recommender: Recommender,
-        vector: NDArray[np.float32],
-        history: NDArray[np.int32],
+        taste: Taste,
+        wishes: Wishes,
         top: TopK,
     ) -> bytes:
         """An answer with `parts` and `because` for each item.
@@ -71,23 +124,41 @@ class AnswerEncoder:
         Args:
             answer: the JSON without them.
             recommender: knows what scores are made of.
-            vector: [D] of the user.
-            history: item_idx of what the user is known by.
+            taste: what the user is known by.
+            wishes: what was wanted; parts are scaled by its weights, boosts are a part.
             top: the answer's items.
         """
         found = orjson.loads(answer)
-        parts = recommender.parts(vector, top.item_idx)
+        assert taste.vector is not None
+        parts = recommender.parts(taste.vector, top.item_idx)
+        if wishes.factors is not None:
+            names = zip(parts, wishes.factors, strict=True)
+            parts = {name: factor * parts[name] for name, factor in names}
+        if wishes.boosts:
+            parts["boost"] = sum(
+                (boost.amount * np.isin(top.item_idx, boost.items) for boost in wishes.boosts),
+                np.zeros(len(top.item_idx), np.float32),
+            )
+        history = taste.history
         shares = recommender.influence(history, top.item_idx)
         for n, item in enumerate(found["items"]):
-            item["parts"] = {name: round(float(values[n]), 6) for name, values in parts.items()}
+            known = top.item_idx[n] < len(self._items)
+            item["parts"] = {
+                name: round(float(values[n]), 6) if known else None
+                for name, values in parts.items()
+            }
             best = np.argsort(-shares[n], kind="stable")[:REASONS]
             item["because"] = [
-                {"item_id": self._ids[history[h]], "share": round(float(shares[n, h]), 6)}
+                {
+                    "item_id": self._catalogue.item_id(int(history[h])),
+                    "share": round(float(shares[n, h]), 6),
+                }
                 for h in best.tolist()
                 if shares[n, h] > 0
             ]
         return orjson.dumps(found)
 
+    @_timed
     def session(
         self,
         source: Source,
@@ -109,39 +180,60 @@ class AnswerEncoder:
 
     def item(self, item_idx: int) -> bytes:
         """The JSON of `schemas.Item`."""
-        bundle = self._bundle
-        (row,) = bundle.item_table.slice(item_idx, 1).to_pylist()
-        item_id = row.pop("item_id")
+        catalogue = self._catalogue
+        rows = np.array([item_idx], np.int32)
         known = {
-            "item_id": item_id,
-            "bundle_version": bundle.version,
-            "columns": row,
-            "interactions": int(bundle.popularity[item_idx]),
-            "has_vector": bool(bundle.item_vectors[item_idx].any()),
+            "item_id": catalogue.item_id(item_idx),
+            "bundle_version": self._bundle.version,
+            "state": catalogue.state(item_idx),
+            "columns": catalogue.columns(item_idx),
+            "interactions": int(catalogue.interactions(rows)[0]),
+            "has_vector": bool(catalogue.vectors(rows).any()),
         }
         return orjson.dumps(known, default=str)
+
+    def _opening(self, item_idx: int) -> bytes:
+        known = len(self._items)
+        return self._items[item_idx] if item_idx < known else self._added[item_idx - known]
+
+    def _title(self, item_idx: int) -> bytes:
+        changed = self._changed_titles.get(item_idx)
+        if changed is not None:
+            return changed
+        return self._titles[item_idx] if item_idx < len(self._titles) else _closing(None)
 
     def _scored(self, top: TopK) -> bytes:
         """`schemas.ScoredItem`s, separated by commas."""
         pieces: list[bytes] = []
-        for item_idx, score, rank in zip(
-            top.item_idx.tolist(), _score_literals(top), self._ranks, strict=False
-        ):
-            pieces += (self._items[item_idx], score, rank)
+        rows = top.item_idx.tolist()
+        # The hot loop of every request; most bundles have nothing added.
+        openings = map(self._opening if self._added else self._items.__getitem__, rows)
+        for opening, score, rank in zip(openings, _score_literals(top), self._ranks, strict=False):
+            pieces += (opening, score, rank)
         return b"".join(pieces)[:-1]
 
+    @_timed
     def similar_items(self, item_id: str, top: TopK) -> bytes:
         """The JSON of `schemas.SimilarItems`."""
         pieces: list[bytes] = []
         for item_idx, score, rank in zip(
             top.item_idx.tolist(), _score_literals(top), self._open_ranks, strict=False
         ):
-            pieces += (self._items[item_idx], score, rank, self._titles[item_idx])
+            title = self._title(item_idx)
+            pieces += (self._opening(item_idx), score, rank, title)
         return b'{"item_id":%b,"bundle_version":%b,"items":[%b]}' % (
             orjson.dumps(item_id),
             self._version,
             b"".join(pieces)[:-1],
         )
+
+
+def _opening(item_id: str) -> bytes:
+    return b'{"item_id":%b,"score":' % orjson.dumps(item_id)
+
+
+def _closing(title: str | None) -> bytes:
+    return b'"title":%b},' % orjson.dumps(title)
 
 
 def _score_literals(top: TopK) -> list[bytes]:

@@ -11,21 +11,31 @@ from fastapi.routing import APIRoute
 
 from bundle.loading import Bundle
 from bundle.store import BundleStore
-from service.body_limit import BodyLimit
 from service.browse import browse_router
 from service.cpu import thread_budget
 from service.errors import handle_errors
+from service.events import add_event_log
+from service.experiments import Experiment, read_experiment
+from service.feed import Feed
+from service.items import add_item_changes
+from service.key_ring import KeyRing
 from service.logs import LOGGER
 from service.many import add_many
 from service.metrics import Metrics
+from service.middleware import add_middleware
+from service.open_state import open_state
 from service.operations import operations_router
 from service.permits import Permits
-from service.recommend import add_recommending
+from service.recommend import recommending_routes
 from service.redis_link import RedisLink
-from service.request_scope import RequestScope
-from service.serving import Service, prepare_serving
+from service.running import Service
+from service.security_schema import describe_access
+from service.serving import Serving, prepare_serving
 from service.session import add_sessions
 from service.settings import Settings
+from service.shadow import Shadow
+from service.swap import Swapper
+from service.users import add_users
 
 API_VERSION = "1"
 DESCRIPTION = """Recommendations from a DRepMRec bundle.
@@ -42,13 +52,31 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         bundle: an open bundle, to save opening it twice; by default the store's live one.
 
     The lifespan raises what `BundleStore.load` raises.
+
+    Raises:
+        KeyFileError: the file of API keys does not fit.
     """
-    metrics = Metrics()
+    tracing = None
+    if settings.otel:
+        # Its packages are an extra.
+        from service.tracing import Tracing
+
+        tracing = Tracing()
+    metrics = Metrics(tracing.stage if tracing else None)
+    keys = KeyRing(settings.keys, metrics) if settings.keys else None
+
+    # Taken out by the lifespan, so that nothing keeps a bundle that is replaced later.
+    bundles = [bundle]
+    del bundle
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running_service(settings, metrics, bundle) as service:
-            app.state.service = service
+        async with AsyncExitStack() as stack:
+            for part in (tracing, keys):
+                if part is not None:
+                    await stack.enter_async_context(part)
+            running = _running_service(app, settings, metrics, bundles)
+            app.state.service = await stack.enter_async_context(running)
             yield
 
     app = FastAPI(
@@ -59,17 +87,24 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         # `/recommend` without an id is an unknown path, not a detour to `/recommend/`.
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
+        openapi_url="/openapi.json" if settings.docs else None,  # without it there are no /docs
+        # FastAPI's own traces hold paths, which hold user ids; and looking for a provider costs
+        # each request something.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    log_requests = settings.log_level == "debug"
-    app.add_middleware(BodyLimit, limit=settings.max_body)
-    app.add_middleware(RequestScope, metrics=metrics, log_requests=log_requests)
+    lean = recommending_routes()
+    add_middleware(app, settings, metrics, lean, keys, tracing)
     handle_errors(app)
-    add_recommending(app)
+    app.router.routes += lean
     add_many(app)
     add_sessions(app)
+    add_event_log(app)
+    add_item_changes(app)
+    add_users(app)
     app.include_router(operations_router())
     if settings.pictures is not None:
         app.include_router(browse_router(settings.pictures))
+    describe_access(app, settings)
     return app
 
 
@@ -78,9 +113,16 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
+def other_versions(settings: Settings, experiment: Experiment | None) -> set[str]:
+    """Bundles to be served beside the live one."""
+    arms = experiment.arms if experiment else []
+    versions = {settings.shadow_version, *(arm.bundle_version for arm in arms)}
+    return {version for version in versions if version is not None}
+
+
 @asynccontextmanager
 async def _running_service(
-    settings: Settings, metrics: Metrics, bundle: Bundle | None
+    app: FastAPI, settings: Settings, metrics: Metrics, bundles: list[Bundle | None]
 ) -> AsyncIterator[Service]:
     threads = settings.threads or thread_budget(settings.workers)
     faiss.omp_set_num_threads(1)  # of the calling thread, as all of OpenMP's settings
@@ -90,10 +132,19 @@ async def _running_service(
         )
         redis: RedisLink | None = None
         if settings.redis_url is not None:
-            url = settings.redis_url.get_secret_value()
-            redis = await stack.enter_async_context(RedisLink(url, settings, metrics))
-        if bundle is None:
-            bundle = BundleStore(settings.store).load(threads=threads)
+            redis = await stack.enter_async_context(RedisLink(settings, metrics))
+        state = await stack.enter_async_context(open_state(settings, redis))
+        feed = await stack.enter_async_context(Feed(state, settings.state_poll, metrics))
+        store = BundleStore(settings.store, settings.cache)
+        experiment = read_experiment(settings.experiment) if settings.experiment else None
+
+        def load(version: str) -> Serving:
+            return prepare(store.load(version, threads=threads))
+
+        def prepare(bundle: Bundle) -> Serving:
+            return prepare_serving(bundle, settings, metrics, redis, state, feed, pool)
+
+        serving = prepare(bundles.pop() or store.load(threads=threads))
         service = Service(
             settings=settings,
             metrics=metrics,
@@ -101,14 +152,30 @@ async def _running_service(
             threads=threads,
             pool=pool,
             redis=redis,
-            serving=prepare_serving(bundle, settings, metrics, redis, pool),
+            state=state,
+            feed=feed,
+            serving=serving,
+            others={
+                version: serving if version == serving.bundle.version else load(version)
+                for version in other_versions(settings, experiment)
+            },
+            experiment=experiment,
+            shadow=Shadow(settings.shadow_version, settings.shadow_share, metrics)
+            if settings.shadow_version
+            else None,
         )
-        manifest = bundle.manifest
-        metrics.set_bundle(bundle.version, manifest.index.kind, manifest.created_at)
+        async with feed.paused():
+            await service.apply(feed.changed, ())
+            feed.listen(service.apply)
+        swapper = Swapper(service, store, load, settings.reload_poll)
+        app.state.swapper = await stack.enter_async_context(swapper)
+        version, manifest = serving.bundle.version, serving.bundle.manifest
+        metrics.set_bundle(version, manifest.index.kind, manifest.created_at)
+        del serving
         # What is there now stays. Not looking through it again and again for garbage saves a tenth
         # of a request's time.
         gc.collect()
         gc.freeze()
-        LOGGER.info("serving", bundle_version=bundle.version, threads=threads)
+        LOGGER.info("serving", bundle_version=version, threads=threads)
         yield service
         LOGGER.info("stopped")

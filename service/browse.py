@@ -12,9 +12,11 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader
 
-from bundle.loading import Bundle
-from bundle.recommender import NO_ITEMS, TopK
-from service.serving import CurrentServing, Serving
+from bundle.catalogue import Catalogue
+from bundle.topk import TopK
+from service.running import CurrentServing
+from service.serving import Serving
+from service.wishes import Wishes
 
 IMAGE_COLUMNS = ("image", "image_path")
 K = 20
@@ -38,16 +40,16 @@ def browse_router(pictures: Path) -> APIRouter:
 
     @router.get("/pictures/{item_id:path}")
     async def picture(item_id: str, serving: CurrentServing) -> FileResponse:
-        path = _picture(serving.bundle, item_id, root)
+        path = _picture(serving.catalogue, item_id, root)
         if path is None:
             raise HTTPException(404, "item_id: there is no picture of this item")
         return FileResponse(path, headers={"Cache-Control": "max-age=3600"})
 
     @router.get("/items/{item_id:path}")
     async def item(item_id: str, request: Request, serving: CurrentServing) -> HTMLResponse:
-        item_idx = serving.bundle.items.get(item_id)
+        item_idx = serving.catalogue.get(item_id)
         if item_idx is None:
-            raise HTTPException(404, "item_id: the bundle has no such item")
+            raise HTTPException(404, "item_id: there is no such item")
         top = await serving.similar(item_idx, K)
         this = TopK(np.array([item_idx], np.int32), np.ones(1, np.float32))
         return render(
@@ -62,13 +64,12 @@ def browse_router(pictures: Path) -> APIRouter:
 
     @router.get("/{user_id:path}")
     async def user(user_id: str, request: Request, serving: CurrentServing) -> HTMLResponse:
-        user_idx = serving.bundle.users.get(user_id)
-        seen = NO_ITEMS if user_idx is None else serving.bundle.seen.row(user_idx)
-        if user_idx is None or not serving.has_taste[user_idx]:
+        taste = await serving.tastes.get(user_id, serving.catalogue)
+        seen = taste.history
+        if taste.vector is None:
             heading, top = "Popular items", serving.recommender.popular(K, seen)
         else:
-            heading = "Recommended"
-            top = await serving.search(serving.bundle.user_vectors[user_idx], K, seen)
+            heading, top = "Recommended", await serving.search(taste.vector, Wishes(K, seen))
         history = TopK(seen[:HISTORY], np.ones(len(seen[:HISTORY]), np.float32))
         liked = (f"Liked ({len(seen)} in all)", _cards(serving, history, False))
         sections = [*([liked] if len(seen) else []), (heading, _cards(serving, top, True))]
@@ -78,25 +79,22 @@ def browse_router(pictures: Path) -> APIRouter:
 
 
 def _cards(serving: Serving, top: TopK, with_score: bool) -> list[dict[str, Any]]:
-    table = serving.bundle.item_table
-    titles = table["title"] if "title" in table.column_names else None
+    catalogue = serving.catalogue
     return [
         {
-            "item_id": serving.bundle.items[item_idx],
-            "title": titles[item_idx].as_py() if titles is not None else None,
+            "item_id": catalogue.item_id(item_idx),
+            "title": catalogue.columns(item_idx).get("title"),
             "score": f"{score:.3f}" if with_score else None,
         }
         for item_idx, score in zip(top.item_idx.tolist(), top.scores.tolist(), strict=True)
     ]
 
 
-def _picture(bundle: Bundle, item_id: str, root: Path) -> Path | None:
+def _picture(catalogue: Catalogue, item_id: str, root: Path) -> Path | None:
     """An item's picture file, None if it has none inside `root`."""
-    item_idx = bundle.items.get(item_id)
-    column = next((c for c in IMAGE_COLUMNS if c in bundle.item_table.column_names), None)
-    if item_idx is None or column is None:
-        return None
-    relative = bundle.item_table[column][item_idx].as_py()
+    item_idx = catalogue.get(item_id)
+    columns = {} if item_idx is None else catalogue.columns(item_idx)
+    relative = next((columns[name] for name in IMAGE_COLUMNS if name in columns), None)
     if not isinstance(relative, str) or not relative:
         return None
     path = (root / relative).resolve()

@@ -3,10 +3,19 @@
 DRepMRecError                      (bundle.errors)
 └── RequestError
     ├── InvalidParameterError    422    a parameter is missing, malformed or out of range
-    ├── UnknownItemError         404    the bundle has no such item
+    ├── UnknownItemError         404    there is no such item
+    ├── UnknownUserError         404    there is no such user
     ├── UnknownPathError         404    there is no such endpoint
     ├── MethodNotAllowedError    405    the endpoint has other methods
     ├── BodyTooLargeError        413    the body has more bytes than the service reads
+    ├── BundleRefusedError       409    the store's live bundle cannot be served
+    ├── CursorExpiredError       410    the cursor's ranking is not kept any more
+    ├── StateUnavailableError    503    what was to be kept may not have been; try again
+    ├── UnauthorizedError        401    an API key is needed, and there is none or an unknown one
+    ├── ForbiddenError           403    the key lacks the scope
+    ├── RateLimitedError         429    the key's requests come too often
+    ├── BodyTimeoutError         408    the body did not come in time
+    ├── TimedOutError            504    the work was not done in time
     └── OverloadedError          503    all permits are taken; try again
 
 Everything else is a defect: 500, logged with the request id, without details for the client.
@@ -19,10 +28,14 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from bundle.errors import DRepMRecError
+from service.key_text import without_keys
 from service.logs import REQUEST_ID
 
+LONGEST_FIELD = 200
+"""Characters of a field's name in an error: names of parameters that there are not may be long."""
 SHOWN_INPUT = 60
 """Characters of a wrong value that its error message repeats."""
 
@@ -51,9 +64,15 @@ class InvalidParameterError(RequestError):
 
 
 class UnknownItemError(RequestError):
-    """The bundle has no such item."""
+    """There is no such item."""
 
     code = "unknown_item"
+
+
+class UnknownUserError(RequestError):
+    """There is no such user."""
+
+    code = "unknown_user"
 
 
 class UnknownPathError(RequestError):
@@ -74,6 +93,25 @@ class BodyTooLargeError(RequestError):
     code = "body_too_large"
 
 
+class BundleRefusedError(RequestError):
+    """The store's live bundle cannot be served; the one before still is."""
+
+    code = "bundle_refused"
+
+
+class CursorExpiredError(RequestError):
+    """The ranking that a cursor pages through is not kept any more."""
+
+    code = "cursor_expired"
+
+
+class StateUnavailableError(RequestError):
+    """Events or changes could not be kept or read."""
+
+    code = "state_unavailable"
+    headers: Mapping[str, str] = {"Retry-After": "1"}
+
+
 class OverloadedError(RequestError):
     """All permits are taken."""
 
@@ -81,12 +119,57 @@ class OverloadedError(RequestError):
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
+class UnauthorizedError(RequestError):
+    """An API key is needed, and there is none or an unknown one."""
+
+    code = "unauthorized"
+    headers: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="drepmrec"'}
+
+
+class ForbiddenError(RequestError):
+    """The key lacks the scope."""
+
+    code = "forbidden"
+
+
+class RateLimitedError(RequestError):
+    """The key's requests come too often; after so many seconds there is room for one."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after)}
+
+
+class BodyTimeoutError(RequestError):
+    """The body did not come in time; the rest of it is not waited for."""
+
+    code = "body_timeout"
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
+class TimedOutError(RequestError):
+    """The work was not done in time."""
+
+    code = "timed_out"
+
+
 STATUS: Mapping[type[RequestError], int] = {
     InvalidParameterError: 422,
     UnknownItemError: 404,
+    UnknownUserError: 404,
     UnknownPathError: 404,
     MethodNotAllowedError: 405,
     BodyTooLargeError: 413,
+    BundleRefusedError: 409,
+    CursorExpiredError: 410,
+    StateUnavailableError: 503,
+    UnauthorizedError: 401,
+    ForbiddenError: 403,
+    RateLimitedError: 429,
+    BodyTimeoutError: 408,
+    TimedOutError: 504,
     OverloadedError: 503,
 }
 
@@ -109,9 +192,14 @@ MESSAGES: Mapping[str, str] = {
 
 
 def error_body(code: str, message: str, field: str | None = None) -> bytes:
-    """The JSON of an error, with the id of the request in work."""
+    """The JSON of an error, with the id of the request in work and without API keys."""
     error = {"code": code, "message": message, "field": field, "request_id": REQUEST_ID.get()}
-    return orjson.dumps({"error": error})
+    try:
+        body = orjson.dumps({"error": error})
+    except TypeError:  # JSON may name half of a surrogate pair, which no UTF-8 can repeat
+        shown = {name: value and ascii(value)[1:-1] for name, value in error.items()}
+        body = orjson.dumps({"error": shown})
+    return without_keys(body.decode()).encode()
 
 
 def invalid_parameter(errors: Sequence[Any]) -> InvalidParameterError:
@@ -119,8 +207,11 @@ def invalid_parameter(errors: Sequence[Any]) -> InvalidParameterError:
     first = errors[0]
     if first["type"] == "json_invalid":
         return InvalidParameterError(f"the body is no JSON: {first['ctx']['error']}")
+    if first["loc"] == ("body",) and first["type"] != "missing":
+        reason = "must be a JSON object, sent as application/json"
+        return InvalidParameterError(f"body: {reason}", "body")
     location = [str(part) for part in first["loc"]]
-    field = ".".join(location[1:] if len(location) > 1 else location)
+    field = ".".join(location[1:] if len(location) > 1 else location)[:LONGEST_FIELD]
     template = MESSAGES.get(first["type"])
     reason = template.format(**first.get("ctx", {})) if template else first["msg"]
     if first["type"] not in ("missing", "extra_forbidden"):
@@ -138,10 +229,12 @@ def _translate(error: Exception, request: Request) -> RequestError | HTTPExcepti
         case HTTPException(status_code=404):
             return UnknownPathError("there is nothing at this path")
         case HTTPException(status_code=405):
-            allowed = (error.headers or {}).get("Allow", "GET")
+            allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
             known = MethodNotAllowedError(f"{request.method} is not possible here, only {allowed}")
             known.headers = {"Allow": allowed}
             return known
+        case HTTPException(status_code=400):  # no UTF-8, or nested too deep to be read
+            return InvalidParameterError("the body cannot be read")
         case HTTPException(status_code=413):
             return BodyTooLargeError(error.detail)
         case HTTPException():
@@ -150,14 +243,27 @@ def _translate(error: Exception, request: Request) -> RequestError | HTTPExcepti
             raise error
 
 
-async def _answer_error(request: Request, error: Exception) -> Response:
-    known = _translate(error, request)
-    if isinstance(known, HTTPException):
-        status, body = known.status_code, error_body("http_error", known.detail)
+def _allowed(request: Request, first: str) -> str:
+    """Methods of all routes with the request's path; Starlette names those of the first one."""
+    methods = set(first.split(", "))
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
+
+
+def error_response(error: RequestError | HTTPException) -> Response:
+    """The response that says what is wrong."""
+    if isinstance(error, HTTPException):
+        status, body = error.status_code, error_body("http_error", error.detail)
     else:
-        status, body = STATUS[type(known)], error_body(known.code, str(known), known.field)
-    headers = dict(known.headers) if known.headers else None
+        status, body = STATUS[type(error)], error_body(error.code, str(error), error.field)
+    headers = dict(error.headers) if error.headers else None
     return Response(body, status, headers, media_type="application/json")
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    return error_response(_translate(error, request))
 
 
 def handle_errors(app: FastAPI) -> None:

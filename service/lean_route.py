@@ -1,23 +1,30 @@
 """Routes that FastAPI describes and that are executed without its machinery.
 
 FastAPI reads the endpoint's signature for OpenAPI, as of any other route; a request then goes
-straight to the endpoint: one string from the path, one pydantic model from the query, bytes back.
+from the service's own middleware straight to the endpoint: one string from the path, one pydantic
+model from the query, bytes back.
 Validation is by the same model and errors have the same shape.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, get_origin
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import InvalidParameterError, invalid_parameter
-from service.serving import Service
+from service.errors import (
+    InvalidParameterError,
+    RequestError,
+    error_response,
+    invalid_parameter,
+)
+from service.identifiers import check_id
+from service.running import Service
 
 MAX_PARAMETERS = 150
 DISTINCT_QUERIES = 1024
@@ -33,6 +40,7 @@ class LeanRoute(APIRoute):
         parameter: the id's name.
         query: a frozen model of the query; unknown parameters are its affair.
         endpoint: gets the id, the query and the `Service`.
+        allow: methods of all routes with this path.
         options: as of `APIRoute`.
     """
 
@@ -42,12 +50,14 @@ class LeanRoute(APIRoute):
         parameter: str,
         query: type[BaseModel],
         endpoint: Callable[..., Awaitable[bytes]],
+        allow: str = "GET",
         **options: Any,
     ) -> None:
         super().__init__(f"{prefix}{{{parameter}:path}}", endpoint, methods=["GET"], **options)
-        self._prefix = prefix
+        self.prefix = prefix
         self._parameter = parameter
         self._respond = endpoint
+        self._allow = allow
 
         @lru_cache(DISTINCT_QUERIES)
         def parse(query_string: bytes) -> BaseModel:
@@ -57,7 +67,7 @@ class LeanRoute(APIRoute):
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """By prefix; a regular expression's `.` would stop at a line break in an id."""
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+        if scope["type"] != "http" or not scope["path"].startswith(self.prefix):
             return Match.NONE, {}
         match = Match.FULL if scope["method"] == "GET" else Match.PARTIAL
         return match, {"endpoint": self.endpoint, "route": self}
@@ -66,7 +76,7 @@ class LeanRoute(APIRoute):
         """Answer one request."""
         del receive  # a GET has no body
         if scope["method"] != "GET":
-            raise HTTPException(405, headers={"Allow": "GET"})
+            raise HTTPException(405, headers={"Allow": self._allow})
         service: Service = scope["app"].state.service
         with service.permits:
             identifier = self._identifier(scope, service)
@@ -80,16 +90,36 @@ class LeanRoute(APIRoute):
         await send({"type": "http.response.body", "body": body})
 
     def _identifier(self, scope: Scope, service: Service) -> str:
-        identifier: str = scope["path"][len(self._prefix) :]
-        name = self._parameter
-        service.check_id(identifier, name)
-        # Servers decode the path with U+FFFD for what is no UTF-8; that would be another id.
-        if "\ufffd" in identifier:
-            try:
-                unquote_to_bytes(scope["raw_path"]).decode()
-            except UnicodeDecodeError:
-                raise InvalidParameterError(f"{name}: is not UTF-8", name) from None
+        identifier: str = scope["path"][len(self.prefix) :]
+        check_id(scope, identifier, self._parameter, service)
         return identifier
+
+
+class LeanDispatch:
+    """ASGI middleware: requests for lean routes do not go through the rest of the application.
+
+    Args:
+        app: the rest.
+        routes: asked by their prefixes.
+    """
+
+    def __init__(self, app: ASGIApp, routes: Sequence[LeanRoute]) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other kinds of scope and other methods than GET pass."""
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path: str = scope["path"]
+            for route in self._routes:
+                if path.startswith(route.prefix):
+                    scope["route"] = route
+                    try:
+                        await route.handle(scope, receive, send)
+                    except RequestError as error:
+                        await error_response(error)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
 
 
 def _parse_query(model: type[BaseModel], query_string: bytes) -> BaseModel:

@@ -1,6 +1,6 @@
 """Structured logs: one JSON object a line on stderr, with the request's id where there is one.
 
-User ids are not logged.
+User ids are not logged, and API keys are not, wherever they came from.
 """
 
 import logging
@@ -9,6 +9,8 @@ from contextvars import ContextVar
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
+
+from service.key_text import without_keys
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
@@ -22,6 +24,11 @@ def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
+def _to_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
+    line = structlog.processors.JSONRenderer()(logger, method, event)
+    return without_keys(str(line))
+
+
 def configure_logs(level: str) -> None:
     """Send structlog's events and those of `logging` (uvicorn, libraries) to stderr as JSON."""
     shared: list[Processor] = [
@@ -32,7 +39,7 @@ def configure_logs(level: str) -> None:
     ]
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[*shared, _to_line],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # A line and its end in one write: the workers share the stream.
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
@@ -44,11 +51,10 @@ def configure_logs(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                _to_line,
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=number, force=True)
-    # uvicorn's own lines say what `serving` and `stopped` say; its debug lines show ids in paths.
-    logging.getLogger("uvicorn").setLevel(max(number, logging.WARNING))
-    logging.getLogger("asyncio").setLevel(max(number, logging.WARNING))
+    # Of libraries nothing below a warning: uvicorn's debug lines show ids in paths, those of
+    # object stores' clients show tokens.
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)

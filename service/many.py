@@ -6,19 +6,22 @@ from fastapi import FastAPI, Response
 
 from service.errors import InvalidParameterError, error_body
 from service.queries import MAX_RESULTS, POOL, ManyUsers
+from service.read_wishes import read_wishes
 from service.recommend import answer_user
 from service.responses import error_responses
+from service.running import CurrentService
 from service.schemas import ManyRecommendations
-from service.serving import CurrentService
 
 
 async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
     """The best items for many users, as `GET /recommend/{user_id}` gives them for each.
 
-    Their searches are done together; users × k (ten times that with `diversity`) is limited. A
-    user whose id is not acceptable gets an `error` in place of items; the others are not affected.
+    Their searches are done together; users × k is limited (ten times that with
+    `diversity`, `weights` or `boost`). A user whose id is not acceptable gets an `error` in place
+    of items; the others are not affected.
     """
-    results = len(query.users) * query.k * (POOL if query.diversity else 1)
+    dear = query.diversity or query.weights or query.boost
+    results = len(query.users) * query.k * (POOL if dear else 1)
     if results > MAX_RESULTS:
         raise InvalidParameterError(
             f"users: {results:,} results would have to be found, at most {MAX_RESULTS:,} are in "
@@ -27,14 +30,14 @@ async def recommend_many(query: ManyUsers, service: CurrentService) -> Response:
         )
     with service.permits:
         serving = service.serving
-        await serving.allowed(query.filter)  # wrong for one is wrong for all: refuse at once
+        await read_wishes(serving, query)  # wrong for one is wrong for all: refuse at once
 
         async def one(user_id: str) -> bytes:
             try:
                 service.check_id(user_id, "user_id")
             except InvalidParameterError as error:
                 return error_body(error.code, str(error), error.field)
-            return await answer_user(serving, user_id, query)
+            return await answer_user(service, user_id, query)
 
         answers = await asyncio.gather(*map(one, query.users))
     return Response(b'{"results":[%b]}' % b",".join(answers), media_type="application/json")

@@ -5,11 +5,11 @@ PROMETHEUS_MULTIPROC_DIR names, and whoever answers `/metrics` adds them up.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from time import time
-from typing import get_args
+from typing import Protocol, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -28,10 +28,21 @@ REQUEST_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5
 STAGE_BUCKETS = (0.00002, 0.00005, 0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.25)
 
 
-class Metrics:
-    """All metrics of one process. Label children of the hot path are looked up once."""
+class Stage(Protocol):
+    """A part of requests."""
 
-    def __init__(self) -> None:
+    def observe(self, seconds: float) -> None:
+        """Take down one that ends now."""
+
+
+class Metrics:
+    """All metrics of one process. Label children of the hot path are looked up once.
+
+    Args:
+        traced: makes of a stage one that is traced, too; by default none is.
+    """
+
+    def __init__(self, traced: Callable[[str, Stage], Stage] | None = None) -> None:
         self.registry = CollectorRegistry()
         self._several_processes = MULTIPROC_DIR in os.environ
         if not self._several_processes:
@@ -44,10 +55,25 @@ class Metrics:
         )
         self._request_children: dict[tuple[str, int], Histogram] = {}
         self.in_flight = self._gauge("requests_in_flight", "Requests in work.", "livesum")
+        self.refused = self._counter(
+            "requests_refused_total",
+            "Requests refused by the name of their key: unknown_key, scope or rate.",
+            ["key", "reason"],
+        )
+        self.key_files_refused = self._counter(
+            "key_files_refused_total", "New key files that did not fit; the old keys stay."
+        )
         self.shed = self._counter("requests_shed_total", "Requests refused for want of a permit.")
         stages = self._histogram("stage_seconds", "Parts of a request.", ["stage"], STAGE_BUCKETS)
-        self.vector_seconds: Histogram = stages.labels("vector")
-        self.search_seconds: Histogram = stages.labels("search")
+
+        def stage(name: str) -> Stage:
+            measured: Histogram = stages.labels(name)
+            return traced(name, measured) if traced else measured
+
+        self.state_seconds = stage("state")
+        self.vector_seconds = stage("vector")
+        self.search_seconds = stage("search")
+        self.serialisation_seconds = stage("serialisation")
         self._lookups = self._counter(
             "vector_lookups_total", "Look-ups of user vectors.", ["layer", "result"]
         )
@@ -66,6 +92,41 @@ class Metrics:
         )
         self.redis_writes = self._counter(
             "redis_writes_total", "Vectors written to Redis, or not.", ["result"]
+        )
+        self.state_failures = self._counter(
+            "state_failures_total", "Reads and writes of the state that failed.", ["operation"]
+        )
+        self.events = self._counter("events_total", "Events, by what became of them.", ["result"])
+        self.item_changes = self._counter(
+            "item_changes_total", "Items changed or deleted here.", ["change"]
+        )
+        self.items_live = self._gauge(
+            "items_live", "Items that are not as in the bundle.", "livemax", ["change"]
+        )
+        self._exposures = self._counter(
+            "experiment_exposures_total", "Answers by experiment and arm.", ["experiment", "arm"]
+        )
+        self.shadow_overlap = self._histogram(
+            "shadow_overlap",
+            "Share of served items that the shadow's answer has, too.",
+            [],
+            [n / 10 for n in range(11)],
+        )
+        self.shadow_seconds = self._histogram(
+            "shadow_seconds", "Time of the shadow's answers.", [], STAGE_BUCKETS
+        )
+        self.shadow_failures = self._counter(
+            "shadow_failures_total", "Requests that the shadow could not answer."
+        )
+        self.live_recall = self._gauge(
+            "live_recall", "Mean recall of sampled searches against exact search.", "livemin"
+        )
+        self.recall_samples = self._counter(
+            "live_recall_samples_total", "Searches that were compared with exact search."
+        )
+        self.swaps = self._counter("bundle_swaps_total", "Bundles that replaced the one before.")
+        self.bundles_refused = self._counter(
+            "bundles_refused_total", "Candidates that did not go live here.", ["reason"]
         )
         self.breaker_state = self._gauge(
             "redis_breaker_state", "0 closed, 1 half open, 2 open; the worst worker's.", "livemax"
@@ -88,6 +149,10 @@ class Metrics:
             child = self._requests.labels(endpoint, str(status))
             self._request_children[endpoint, status] = child
         child.observe(seconds)
+
+    def expose(self, experiment: str, arm: str) -> None:
+        """Count one answer of an experiment's arm."""
+        self._exposures.labels(experiment, arm).inc()
 
     def set_bundle(self, version: str, index: str, created_at: datetime) -> None:
         """Say which bundle is running now."""

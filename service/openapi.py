@@ -2,7 +2,6 @@
 
 import json
 import sys
-from pathlib import Path
 
 from service.app import create_app
 from service.settings import Settings
@@ -10,7 +9,7 @@ from service.settings import Settings
 
 def openapi_text() -> str:
     """The OpenAPI schema as indented JSON."""
-    schema = create_app(Settings(store=Path("store"))).openapi()
+    schema = create_app(Settings(store="store")).openapi()
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 

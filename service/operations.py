@@ -1,10 +1,12 @@
 """Endpoints for those who run the service: `/healthz`, `/readyz`, `/info`, `/metrics`."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from service.errors import BundleRefusedError
 from service.queries import MAX_K, MAX_SESSION, MAX_USERS
 from service.responses import error_responses
+from service.running import CurrentService, CurrentServing
 from service.schemas import (
     BundleInfo,
     Health,
@@ -12,8 +14,9 @@ from service.schemas import (
     Limits,
     PartInfo,
     Readiness,
+    Reloaded,
 )
-from service.serving import CurrentService, CurrentServing
+from service.swap import Swapper
 
 
 async def healthz() -> Health:
@@ -23,7 +26,7 @@ async def healthz() -> Health:
 
 async def readyz(service: CurrentService, serving: CurrentServing) -> Readiness:
     """Whether requests can be answered. A failing Redis does not change that; the body says it."""
-    degraded = serving.vectors.degraded
+    degraded = serving.tastes.degraded
     return Readiness(
         bundle_version=serving.bundle.version,
         degraded=degraded,
@@ -63,6 +66,18 @@ async def info(service: CurrentService, serving: CurrentServing) -> Info:
     )
 
 
+async def reload(request: Request) -> Reloaded:
+    """Serve what the store's pointer says, now and not at the next look.
+
+    It goes for the worker that answers; others, and other replicas, find it by looking.
+    """
+    swapper: Swapper = request.app.state.swapper
+    swap = await swapper.look()
+    if swap.outcome == "refused":
+        raise BundleRefusedError(swap.reason or "refused")
+    return Reloaded(outcome=swap.outcome, bundle_version=swap.version)
+
+
 async def metrics(service: CurrentService) -> Response:
     """Prometheus metrics of all workers."""
     return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
@@ -74,6 +89,7 @@ def operations_router() -> APIRouter:
     router.get("/healthz")(healthz)
     router.get("/readyz")(readyz)
     router.get("/info")(info)
+    router.post("/admin/reload", responses=error_responses(409))(reload)
     router.get(
         "/metrics",
         response_class=Response,

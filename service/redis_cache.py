@@ -5,19 +5,17 @@ import random
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.vector_codec import decode_vector, encode_vector, key_prefix
 from service.metrics import Metrics
 from service.redis_link import RedisLink
 from service.settings import Settings
 from service.vector_cache import CacheError
-from service.vector_codec import decode_vector, encode_vector
 
 
 class RedisVectorCache:
     """A `UserVectorCache` in Redis.
 
-    Keys are `drepmrec:<namespace>:<bundle version>:user_vector:<user_id>`, so that two versions
-    never mix, even while some replicas run the old one. A vector's life varies at random, so that
-    what was written together does not expire together.
+    A vector's life varies at random, so that what was written together does not expire together.
 
     Args:
         link: the way to Redis.
@@ -32,7 +30,7 @@ class RedisVectorCache:
     ) -> None:
         self._link = link
         self._dim = dim
-        self._prefix = f"drepmrec:{settings.redis_namespace}:{version}:user_vector:".encode()
+        self._prefix = key_prefix(settings.redis_namespace, version)
         self._ttl = settings.vector_ttl
         self._jitter = settings.vector_ttl_jitter
         self._random = random.Random()
@@ -68,3 +66,11 @@ class RedisVectorCache:
         key = self._prefix + user_id.encode()
         ttl = max(1, round(self._ttl * self._random.uniform(1 - self._jitter, 1 + self._jitter)))
         self._link.put(key, encode_vector(key, vector), ttl)
+
+    async def erase(self, user_id: str) -> None:
+        """Delete a vector.
+
+        Raises:
+            CacheError: Redis did not say that it did.
+        """
+        await self._link.delete(self._prefix + user_id.encode())

@@ -12,12 +12,10 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from typing import Any, Protocol, TypeVar, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -25,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from service.breaker import Breaker, State
 from service.logs import LOGGER
 from service.metrics import Metrics
+from service.redis_client import Client, close_client, open_client
 from service.settings import Settings
 from service.vector_cache import CacheError, FailureKind
 
@@ -45,25 +44,18 @@ class RedisLink:
     """Gets and sets bytes in Redis. Lives as long as the process; `async with` it.
 
     Args:
-        url: of Redis; it may hold a password.
-        settings: time-outs, sizes and limits.
+        settings: URL, time-outs, sizes and limits.
         metrics: where failures are counted.
     """
 
-    def __init__(self, url: str, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._timeout = settings.redis_timeout
         self._reset = settings.breaker_reset
         self._max_readers = settings.redis_pool_size
         self._probe_key = f"drepmrec:{settings.redis_namespace}:probe".encode()
         self._metrics = metrics
-        self._client: Redis = Redis.from_url(
-            url,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            # A repeated attempt costs a second time-out; the bundle's row costs nothing.
-            retry=Retry(NoBackoff(), 0),
-            max_connections=self._max_readers + BACKGROUND_CONNECTIONS,
-            protocol=2,
+        self._client: Client = open_client(
+            settings, self._timeout, self._max_readers + BACKGROUND_CONNECTIONS
         )
         self._breaker = Breaker(settings.breaker_failures, self._breaker_changed)
         self._opened = asyncio.Event()
@@ -100,7 +92,7 @@ class RedisLink:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
-            await self._client.aclose()
+            await close_client(self._client)
 
     async def get(self, key: bytes) -> object:
         """What Redis has under a key, None if nothing.
@@ -133,6 +125,15 @@ class RedisLink:
         self._writes.append((key, value, ttl))
         self._to_write.set()
 
+    async def delete(self, key: bytes) -> None:
+        """Delete a key, and give up writing it.
+
+        Raises:
+            CacheError: Redis did not say that it did.
+        """
+        self._writes = deque(write for write in self._writes if write[0] != key)
+        await asyncio.shield(asyncio.ensure_future(self._attempt(self._client.delete(key))))
+
     async def _read(self) -> None:
         while self._waiting:
             size = min(len(self._waiting), MAX_BATCH)
@@ -153,12 +154,22 @@ class RedisLink:
         self._reading -= 1
 
     async def _get_many(self, keys: list[bytes]) -> list[object]:
-        values: object = await self._client.mget(keys)
+        values: object
+        if isinstance(self._client, RedisCluster):
+            values = await self._client.mget_nonatomic(keys)
+        else:
+            values = await self._client.mget(keys)
         if not isinstance(values, list) or len(values) != len(keys):
             # Somebody else's reply: what follows on these connections may be, too.
-            await self._client.connection_pool.disconnect()
+            await self._drop_connections()
             raise RedisError("not a reply to MGET")
         return values
+
+    async def _drop_connections(self) -> None:
+        if isinstance(self._client, RedisCluster):
+            await self._client.aclose()
+        else:
+            await self._client.connection_pool.disconnect()
 
     async def _keep_writing(self) -> None:
         while not self._closing:
@@ -190,7 +201,7 @@ class RedisLink:
         with contextlib.suppress(CacheError):
             await self._attempt(self._get_many([self._probe_key]))
 
-    async def _attempt(self, operation: Coroutine[Any, Any, Result]) -> Result:
+    async def _attempt(self, operation: Awaitable[Result]) -> Result:
         """Wait for an operation of the client and tell the breaker how it went."""
         try:
             result = await operation

@@ -6,13 +6,15 @@ from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access import KEY_NAME
 from service.errors import error_body
+from service.key_text import PREFIX
 from service.logs import LOGGER, REQUEST_ID
 from service.metrics import Metrics
 
 REQUEST_ID_HEADER = b"x-request-id"
-SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
-"""Ids that are safe in a header and in a log line; others are replaced."""
+SANE_REQUEST_ID = re.compile(rb"(?!.*%b)[A-Za-z0-9._:+/=@-]{1,128}" % PREFIX.encode())
+"""Ids that are safe in a header and in a log line; others are replaced, API keys for one."""
 
 
 class RequestScope:
@@ -47,7 +49,7 @@ class RequestScope:
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
-            LOGGER.exception("request_failed", endpoint=_endpoint(scope))
+            LOGGER.exception("request_failed", endpoint=_endpoint(scope), key=scope.get(KEY_NAME))
             if status:  # the client has the beginning of an answer: only breaking it off is honest
                 raise
             await _send_internal_error(send_with_id)
@@ -58,7 +60,13 @@ class RequestScope:
             # A request that was cancelled has no status; 499 is what others call that.
             self._metrics.observe_request(endpoint, status or 499, seconds)
             if self._log_requests:
-                LOGGER.debug("request", endpoint=endpoint, status=status, seconds=seconds)
+                LOGGER.debug(
+                    "request",
+                    endpoint=endpoint,
+                    status=status,
+                    seconds=seconds,
+                    key=scope.get(KEY_NAME),
+                )
 
 
 def _request_id(scope: Scope) -> bytes:

@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Source = Literal["known_user", "session", "popular"]
+from bundle.catalogue import ItemState
+
+Source = Literal["known_user", "folded_in", "session", "popular"]
 FallbackReason = Literal["unknown_user", "no_interactions", "unknown_items"]
 CacheResult = Literal["hit", "miss"]
 
@@ -30,6 +32,7 @@ class Item(Schema):
             "example": {
                 "item_id": "i-77",
                 "bundle_version": "20260314T091500Z-5f0c2a71",
+                "state": "trained",
                 "columns": {"title": "Blue kettle", "category": "kitchen", "price": 31.5},
                 "interactions": 412,
                 "has_vector": True,
@@ -39,6 +42,10 @@ class Item(Schema):
 
     item_id: str
     bundle_version: str = Field(description="the bundle that answered")
+    state: ItemState = Field(
+        description="trained: as in the bundle; changed: with other columns or features; new: "
+        "it came since"
+    )
     columns: dict[str, Any] = Field(description="what filters can ask for")
     interactions: int = Field(description="at training time; what popular items are ordered by")
     has_vector: bool = Field(description="false if nothing resembles it and no user is near it")
@@ -53,9 +60,10 @@ class ScoredItem(Schema):
         "interactions; similar: cosine. Comparable within one answer."
     )
     rank: int = Field(ge=1, description="place, from 1")
-    parts: dict[str, float] | None = Field(
+    parts: dict[str, float | None] | None = Field(
         default=None,
-        description="with `explain`: what each line, modality and popularity adds to the score",
+        description="with `explain`: what each line, modality and popularity adds to the score; "
+        "null for items with a vector that is not the bundle's",
     )
     because: list[Reason] | None = Field(
         default=None, description="with `explain`: the items of the history that say most for it"
@@ -66,6 +74,13 @@ class SimilarItem(ScoredItem):
     """A similar item."""
 
     title: str | None = Field(description="null if the bundle has none")
+
+
+class Exposure(Schema):
+    """The arm of an experiment that a user is in."""
+
+    name: str
+    arm: str
 
 
 class Recommendations(Schema):
@@ -80,6 +95,8 @@ class Recommendations(Schema):
                 "fallback_reason": None,
                 "cache": "miss",
                 "degraded": False,
+                "vector_age": 5400,
+                "experiment": None,
                 "items": [
                     {"item_id": "i-77", "score": 0.8312, "rank": 1},
                     {"item_id": "i-3", "score": 0.8069, "rank": 2},
@@ -93,8 +110,16 @@ class Recommendations(Schema):
     source: Source = Field(description="what the items were made from")
     fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
     cache: CacheResult = Field(description="whether the user's vector came from a cache")
-    degraded: bool = Field(description="a part of the service failed; the items are right anyway")
+    degraded: bool = Field(
+        description="a part of the service failed: the items are right for what the bundle knows, "
+        "events since may be missing"
+    )
+    vector_age: int | None = Field(description="s since the user's vector was made; null: none")
+    experiment: Exposure | None = Field(description="the arm that the user is in, if any")
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
+    next_cursor: str | None = Field(
+        default=None, description="with `cursor`: of the next page; null after the last one"
+    )
 
 
 class SessionRecommendations(Schema):
@@ -117,6 +142,45 @@ class SessionRecommendations(Schema):
     fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
     unknown_items: list[str] = Field(description="of the session, those that count for nothing")
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
+
+
+class Reloaded(Schema):
+    """Answer of `POST /admin/reload`."""
+
+    outcome: Literal["unchanged", "swapped"]
+    bundle_version: str = Field(description="what serves now")
+
+
+class EventsKept(Schema):
+    """Answer of `POST /events`."""
+
+    accepted: int = Field(description="events that were kept")
+    repeated: int = Field(description="events whose key had been seen before")
+
+
+class ItemsKept(Schema):
+    """Answer of `POST /items`."""
+
+    stored: int
+
+
+class KnownEvent(Schema):
+    """An event of a user."""
+
+    item_id: str
+    type: str
+    timestamp: float = Field(description="s since 1970, UTC")
+    weight: float
+
+
+class User(Schema):
+    """Answer of `/users`: what is known of a user."""
+
+    user_id: str
+    bundle_version: str = Field(description="the bundle that answered")
+    trained: bool = Field(description="whether the bundle knows the user")
+    interactions: list[str] = Field(description="item_ids, at training time")
+    events: list[KnownEvent] = Field(description="since, those that still count, oldest first")
 
 
 class SimilarItems(Schema):

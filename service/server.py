@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from ipaddress import ip_address
 from types import FrameType
 
 from fastapi import FastAPI
@@ -17,10 +18,15 @@ from uvicorn.supervisors import Multiprocess
 from bundle.errors import DRepMRecError
 from bundle.loading import Bundle
 from bundle.store import BundleStore
-from service.app import create_app
+from service.app import create_app, other_versions
 from service.cpu import thread_budget
+from service.experiments import read_experiment
+from service.http_protocol import BoundedHttp
+from service.key_file import read_key_file
+from service.local_state import LocalState
 from service.logs import LOGGER, configure_logs
 from service.metrics import MULTIPROC_DIR
+from service.open_state import state_file
 from service.settings import Settings
 
 BACKLOG = 2048
@@ -35,6 +41,7 @@ def serve(settings: Settings) -> None:
 
     Raises:
         StoreError, BundleError: there is nothing whole to serve.
+        KeyFileError: the file of API keys does not fit.
         ServerError: the address cannot be listened on.
     """
     configure_logs(settings.log_level)
@@ -43,32 +50,56 @@ def serve(settings: Settings) -> None:
         # Opened before anything is served, so that what is wrong with it is one sentence for
         # whoever starts the service. Workers open it again: each has its own index, the vectors
         # are shared.
-        bundle = BundleStore(settings.store).load(
-            threads=settings.threads or thread_budget(settings.workers)
-        )
+        threads = settings.threads or thread_budget(settings.workers)
+        store = BundleStore(settings.store, settings.cache)
+        bundles = [store.load(threads=threads)]
+        _check(settings, store)
         host, port = listening.getsockname()[:2]
         LOGGER.info("listening", host=host, port=port, workers=settings.workers)
+        if settings.keys is None and not ip_address(host).is_loopback:
+            LOGGER.warning("open_to_everybody", host=host, advice="--keys FILE asks for API keys")
         if settings.workers == 1:
-            Server(_config(settings, bundle)).run(sockets=[listening])
+            Server(_config(settings, bundles)).run(sockets=[listening])
             return
-        del bundle
+        bundles.clear()
         with _metrics_directory():
-            Multiprocess(_config(settings), sockets=[listening]).run()
+            Multiprocess(_config(settings, bundles), sockets=[listening]).run()
 
 
-def worker_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
-    """The application in a process of its own, which has to set up its logs."""
+def _check(settings: Settings, store: BundleStore) -> None:
+    """What else is wrong shall be one sentence, too."""
+    if settings.keys is not None:
+        read_key_file(settings.keys)
+    if settings.otel:
+        from service.tracing import Tracing  # an extra
+
+        Tracing().close()
+    experiment = read_experiment(settings.experiment) if settings.experiment else None
+    for version in other_versions(settings, experiment):
+        store.manifest(version)
+    path = state_file(settings)
+    if settings.redis_url is None and path is not None and (settings.state or path.exists()):
+        LocalState(path).close()
+
+
+def worker_app(settings: Settings, bundles: list[Bundle]) -> FastAPI:
+    """The application in a process of its own, which has to set up its logs.
+
+    Args:
+        settings: the configuration.
+        bundles: an open bundle, taken out and not kept; or none.
+    """
     configure_logs(settings.log_level)
-    return create_app(settings, bundle)
+    return create_app(settings, bundles.pop() if bundles else None)
 
 
-def _config(settings: Settings, bundle: Bundle | None = None) -> Config:
+def _config(settings: Settings, bundles: list[Bundle]) -> Config:
     return Config(
-        partial(worker_app, settings, bundle),
+        partial(worker_app, settings, bundles),
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=partial(BoundedHttp, seconds=settings.request_timeout),  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         log_config=None,

@@ -3,33 +3,40 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from fastapi import Depends, Request
 from numpy.typing import NDArray
 
-from bundle.filters import FilterError, ItemFilters
+from bundle.catalogue import Catalogue
+from bundle.filters import FilterError
 from bundle.loading import Bundle
-from bundle.recommender import FUSED, NO_ITEMS, Recommender, TopK
+from bundle.overlay import NO_ITEMS, Overlay
+from bundle.recommender import Recommender
+from bundle.similarity import FUSED
+from bundle.steering import is_by_columns, search_boosted, search_by_parts, weighted_query
+from bundle.topk import TopK
 from service.answers import AnswerEncoder
 from service.errors import InvalidParameterError
+from service.feed import Feed
+from service.live_items import LiveItems
+from service.live_recall import LiveRecall
 from service.metrics import Metrics
-from service.permits import Permits
-from service.queries import POOL
+from service.queries import MAX_PAGED, POOL
 from service.redis_cache import RedisVectorCache
 from service.redis_link import RedisLink
 from service.search_batches import SearchBatches
 from service.settings import Settings
+from service.state import State
+from service.tastes import Tastes
 from service.user_vectors import UserVectors
 from service.vector_cache import LocalVectorCache
+from service.wishes import Items, Wishes
 
 T = TypeVar("T")
-Items = NDArray[np.int32] | None
-"""Ascending item_idx; None for all."""
 
 
 @dataclass(frozen=True)
@@ -40,43 +47,73 @@ class Serving:
         bundle: what was loaded.
         recommender: answers what is not a search for a user.
         searches: searches in it.
-        filters: what filters allow.
-        vectors: the users' vectors.
+        tastes: what is known of its users.
+        live_items: makes vectors of items that came since.
         answers: makes JSON of results.
-        has_taste: [U], false for users whose vector is zero.
         threads: where work runs that takes long; None if it runs on the event loop.
+        live_recall: samples searches; None where search is exact.
         metrics: where searches are timed.
     """
 
     bundle: Bundle
     recommender: Recommender
     searches: SearchBatches
-    filters: ItemFilters
-    vectors: UserVectors
+    tastes: Tastes
+    live_items: LiveItems
     answers: AnswerEncoder
-    has_taste: NDArray[np.bool_]
     threads: ThreadPoolExecutor | None
+    live_recall: LiveRecall | None
     metrics: Metrics
 
-    async def search(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        excluded: NDArray[np.int32],
-        allowed: Items = None,
-        diversity: float = 0.0,
-    ) -> TopK:
-        """Top k for a user vector [D] without the excluded item_idx, of the allowed ones."""
+    @property
+    def catalogue(self) -> Catalogue:
+        """The items as they are now."""
+        return self.recommender.catalogue
+
+    def with_overlay(self, overlay: Overlay) -> "Serving":
+        """The same with other changes of items."""
+        recommender = self.recommender.with_overlay(overlay)
+        return replace(
+            self,
+            recommender=recommender,
+            searches=SearchBatches(recommender, self.threads),
+            answers=self.answers.with_catalogue(recommender.catalogue),
+        )
+
+    async def search(self, vector: NDArray[np.float32], wishes: Wishes) -> TopK:
+        """The best items for a user vector [D]."""
         started = perf_counter()
-        wanted = k * POOL if diversity else k
-        if allowed is None:
-            top = await self.searches.search(vector, wanted, excluded)
+        wanted = min(wishes.k * POOL, max(wishes.k, MAX_PAGED)) if wishes.diversity else wishes.k
+        if wishes.factors is not None or wishes.boosts:
+            top = await self._run(self._steered, vector, wishes, wanted)
+        elif wishes.allowed is None:
+            top = await self.searches.search(vector, wanted, wishes.excluded)
+            if self.live_recall is not None:
+                self.live_recall.sample(self.recommender, vector, wishes.excluded, top)
         else:
-            top = await self._run(self.recommender.search_among, vector, wanted, excluded, allowed)
-        if diversity:
-            top = await self._run(self.recommender.diversify, top, k, diversity)
+            among = self.recommender.search_among
+            top = await self._run(among, vector, wanted, wishes.excluded, wishes.allowed)
+        if wishes.diversity:
+            top = await self._run(self.recommender.diversify, top, wishes.k, wishes.diversity)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
+
+    def _steered(self, vector: NDArray[np.float32], wishes: Wishes, wanted: int) -> TopK:
+        recommender, factors, excluded = self.recommender, wishes.factors, wishes.excluded
+        by_parts = factors is not None and not is_by_columns(recommender, factors)
+        query = vector if factors is None else weighted_query(recommender, vector, factors)
+
+        def among(allowed: Items) -> TopK:
+            if by_parts and factors is not None:
+                return search_by_parts(recommender, vector, factors, wanted, excluded, allowed)
+            if allowed is None:
+                return recommender.search(query[None], wanted, [excluded])[0]
+            return recommender.search_among(query, wanted, excluded, allowed)
+
+        if not wishes.boosts:
+            return among(wishes.allowed)
+        allowed = self.catalogue.visible if wishes.allowed is None else wishes.allowed
+        return search_boosted(among, wishes.boosts, wanted, allowed)
 
     async def similar(self, item_idx: int, k: int, by: str = FUSED, allowed: Items = None) -> TopK:
         """Top k of the items similar to one, by one of the recommender's similarities."""
@@ -86,24 +123,25 @@ class Serving:
         return top
 
     def rows(self, item_ids: Sequence[str]) -> NDArray[np.int32]:
-        """The item_idx of those that the bundle knows, each once."""
+        """The item_idx of those that there are, each once."""
         if not item_ids:
             return NO_ITEMS
-        rows = np.unique(self.bundle.items.rows(item_ids))
+        rows = np.unique(self.catalogue.rows(item_ids))
         return rows[rows >= 0]
 
-    async def allowed(self, text: str | None) -> Items:
+    async def allowed(self, text: str | None, field: str = "filter") -> Items:
         """What a filter allows; None without one.
 
         Raises:
-            InvalidParameterError: it cannot be read, or does not fit the items' columns.
+            InvalidParameterError: it cannot be read, or does not fit the items' columns; names
+                the field.
         """
         if text is None:
             return None
         try:
-            return await self._run(self.filters.allowed, text)
+            return await self._run(self.catalogue.allowed, text)
         except FilterError as error:
-            raise InvalidParameterError(f"filter: {error}", "filter") from None
+            raise InvalidParameterError(f"{field}: {error}", field) from None
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         """In a thread, where the catalogue is large enough for it to take long."""
@@ -113,88 +151,41 @@ class Serving:
         return await loop.run_in_executor(self.threads, partial(work, *arguments))
 
 
-@dataclass
-class Service:
-    """What lives as long as the process.
-
-    Attributes:
-        settings: the configuration.
-        metrics: its numbers.
-        permits: for requests in work.
-        threads: searches at a time in threads, and threads of ONNX Runtime.
-        pool: threads for searches that take long.
-        redis: the way to Redis, if one is configured.
-        serving: what requests are answered from. Read it once a request: a swap replaces it.
-    """
-
-    settings: Settings
-    metrics: Metrics
-    permits: Permits
-    threads: int
-    pool: ThreadPoolExecutor
-    redis: RedisLink | None
-    serving: Serving
-
-    def check_id(self, identifier: str, name: str) -> None:
-        """Refuse an id that can be no user's or item's.
-
-        Args:
-            identifier: the id.
-            name: of the parameter.
-
-        Raises:
-            InvalidParameterError: it is empty or too long.
-        """
-        if not identifier:
-            raise InvalidParameterError(f"{name}: must not be empty", name)
-        longest = self.settings.max_id_length
-        if len(identifier) > longest:
-            raise InvalidParameterError(f"{name}: has more than {longest} characters", name)
-
-
 def prepare_serving(
     bundle: Bundle,
     settings: Settings,
     metrics: Metrics,
     redis: RedisLink | None,
+    state: State,
+    feed: Feed,
     pool: ThreadPoolExecutor,
 ) -> Serving:
-    """Everything that requests need from a bundle, and a first search to warm it up."""
+    """Everything that requests need from a bundle, and a first search to warm it up.
+
+    Changes of items are not in it: `Service.replace` adds them.
+    """
     size = settings.vector_cache_size
     dim = bundle.manifest.dim
+    live_items = LiveItems(bundle)
     recommender = Recommender(bundle)
+    vectors = UserVectors(
+        bundle.user_vectors,
+        LocalVectorCache(size) if size else None,
+        RedisVectorCache(redis, bundle.version, dim, settings, metrics) if redis else None,
+        metrics,
+    )
     # A flat index answers in less time than the way to a thread and back takes.
     threads = None if bundle.manifest.index.kind == "flat" else pool
     serving = Serving(
         bundle=bundle,
         recommender=recommender,
         searches=SearchBatches(recommender, threads),
-        filters=ItemFilters(bundle.item_table),
-        vectors=UserVectors(
-            bundle.user_vectors,
-            LocalVectorCache(size) if size else None,
-            RedisVectorCache(redis, bundle.version, dim, settings, metrics) if redis else None,
-            metrics,
-        ),
-        answers=AnswerEncoder(bundle),
-        has_taste=np.any(bundle.user_vectors, axis=1),
+        tastes=Tastes(bundle, vectors, state, feed, size, metrics),
+        live_items=live_items,
+        answers=AnswerEncoder(bundle, recommender.catalogue, metrics.serialisation_seconds),
         threads=threads,
+        live_recall=LiveRecall(settings.recall_share, pool, metrics) if threads else None,
         metrics=metrics,
     )
     recommender.search(np.zeros((1, dim), np.float32), 20, [np.empty(0, np.int32)])
     return serving
-
-
-async def current_service(request: Request) -> Service:
-    """The service that a request came to."""
-    service: Service = request.app.state.service
-    return service
-
-
-async def current_serving(request: Request) -> Serving:
-    """What it is answered from; the reference is read here and once."""
-    return (await current_service(request)).serving
-
-
-CurrentService = Annotated[Service, Depends(current_service)]
-CurrentServing = Annotated[Serving, Depends(current_serving)]

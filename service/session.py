@@ -2,12 +2,13 @@
 
 import numpy as np
 from fastapi import FastAPI, Response
-from numpy.typing import NDArray
 
+from bundle.history import fold_in
 from service.queries import SessionQuery
+from service.read_wishes import read_wishes
 from service.responses import error_responses
+from service.running import CurrentService
 from service.schemas import SessionRecommendations
-from service.serving import CurrentService, Serving
 
 DISLIKED = -0.5
 """Weight of a disliked item: it pushes half as hard as a liked one pulls (Rocchio's formula)."""
@@ -22,37 +23,24 @@ async def recommend_for_items(query: SessionQuery, service: CurrentService) -> R
     """
     with service.permits:
         serving = service.serving
-        allowed = await serving.allowed(query.filter)
+        wishes = await read_wishes(serving, query)
         ids = [item.item_id for item in query.items] + query.disliked
         weights = [item.weight for item in query.items] + [DISLIKED] * len(query.disliked)
-        rows = serving.bundle.items.rows(ids)
+        rows = serving.catalogue.rows(ids)
         known = rows >= 0
         unknown = [item_id for item_id, row in zip(ids, rows, strict=True) if row < 0]
         given = known if query.exclude_items else known & (np.arange(len(ids)) >= len(query.items))
-        excluded = np.unique(rows[given])
-        vector = _vector(serving, rows[known], np.array(weights, np.float32)[known])
+        wishes = wishes._replace(excluded=np.union1d(wishes.excluded, rows[given]))
+        liking = np.array(weights, np.float32)[known]
+        vector = fold_in(serving.bundle, serving.catalogue.vectors(rows[known]), liking)
         if vector is None:
             serving.metrics.fallbacks["unknown_items"].inc()
-            top = serving.recommender.popular(query.k, excluded, allowed)
+            top = serving.recommender.popular(query.k, wishes.excluded, wishes.allowed)
             body = serving.answers.session("popular", "unknown_items", unknown, top)
         else:
-            top = await serving.search(vector, query.k, excluded, allowed)
+            top = await serving.search(vector, wishes)
             body = serving.answers.session("session", None, unknown, top)
     return Response(body, media_type="application/json")
-
-
-def _vector(
-    serving: Serving, rows: NDArray[np.int32], weights: NDArray[np.float32]
-) -> NDArray[np.float32] | None:
-    """The session's vector [D], None if nothing that it liked has one."""
-    if not (weights > 0).any():
-        return None
-    history = np.array(serving.bundle.item_vectors[rows])[None]
-    mask = np.ones((1, len(rows)), np.bool_)
-    vector: NDArray[np.float32] = serving.bundle.user_encoder.encode(history, mask, weights[None])[
-        0
-    ]
-    return vector if vector.any() else None
 
 
 def add_sessions(app: FastAPI) -> None:

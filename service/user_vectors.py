@@ -1,13 +1,15 @@
 """A user's vector: from this process, from Redis, or from the bundle."""
 
 import asyncio
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.metrics import Metrics
-from service.vector_cache import CacheError, UserVectorCache
+from service.redis_cache import RedisVectorCache
+from service.vector_cache import CacheError, LocalVectorCache
 
 
 class FoundVector(NamedTuple):
@@ -37,8 +39,8 @@ class UserVectors:
     def __init__(
         self,
         rows: NDArray[np.float32],
-        local: UserVectorCache | None,
-        remote: UserVectorCache | None,
+        local: LocalVectorCache | None,
+        remote: RedisVectorCache | None,
         metrics: Metrics,
     ) -> None:
         self._rows = rows
@@ -70,7 +72,22 @@ class UserVectors:
         # Who gives up does not take the others' flight with it.
         return await asyncio.shield(flight)
 
-    async def _fetch(self, remote: UserVectorCache, user_id: str, user_idx: int) -> FoundVector:
+    def recent(self, n: int) -> list[str]:
+        """Users whose vectors were used last, n at most."""
+        return self._local.newest(n) if self._local is not None else []
+
+    def forget(self, user_id: str) -> None:
+        """Drop a user's vector from the cache in this process."""
+        if self._local is not None:
+            self._local.drop(user_id)
+
+    async def erase(self, user_id: str) -> None:
+        """Drop a user's vector from the shared cache; where it fails, the vector's life ends it."""
+        if self._remote is not None:
+            with contextlib.suppress(CacheError):
+                await self._remote.erase(user_id)
+
+    async def _fetch(self, remote: RedisVectorCache, user_id: str, user_idx: int) -> FoundVector:
         try:
             vector = await remote.get(user_id)
         except CacheError as failure:

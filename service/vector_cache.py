@@ -1,6 +1,7 @@
 """Where user vectors are kept between requests: the interface, and the one in the process."""
 
 from collections import OrderedDict
+from itertools import islice
 from typing import Literal, Protocol
 
 import numpy as np
@@ -67,3 +68,11 @@ class LocalVectorCache:
         self._vectors.move_to_end(user_id)
         if len(self._vectors) > self._size:
             self._vectors.popitem(last=False)
+
+    def drop(self, user_id: str) -> None:
+        """Forget a vector."""
+        self._vectors.pop(user_id, None)
+
+    def newest(self, n: int) -> list[str]:
+        """The users that were asked for last, n at most."""
+        return list(islice(reversed(self._vectors), n))
