@@ -1,6 +1,7 @@
 """The command line as a person uses it: a folder in, a published bundle and honest words out."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundle_builders import publish
 from real_data import real_data
 
 from bundle.recommender import Recommender
@@ -108,7 +110,11 @@ def test_evaluate_prints_a_table_or_one_json_object(world):
 def test_bundles_can_be_listed_shown_verified_and_rolled_back(world, tmp_path):
     data, store = world
     first = BundleStore(store).current()
-    command("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=1")
+    again = ("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=1")
+    refused = command(*again, code=3)  # by the gate: it is worse than the live one
+    assert "worse than the live bundle" in refused.stderr
+    assert BundleStore(store).current() == first
+    command(*again, "--force", "a test")
     second = BundleStore(store).current()
     listed = command("bundles", "list", "--store", store).stdout.splitlines()
     assert [line.split()[:2] for line in listed] == [[first, "500"], ["*", second]]
@@ -129,6 +135,55 @@ def test_bundles_can_be_listed_shown_verified_and_rolled_back(world, tmp_path):
         "nothing is published"
         in command("bundles", "show", "--store", tmp_path / "empty", code=1).stderr
     )
+
+
+def test_everything_works_on_an_object_store(world, s3_place, tmp_path):
+    data, local = world
+    copies = ["--cache", str(s3_place.cache)]
+    on_it = ["--store", s3_place.url, *copies]
+    epochs = ["--set", "optim.max_epochs=1"]
+    refused = command("fit", data, "--store", "s3://nowhere/shop", *copies, code=1)
+    assert "there is no bucket 'nowhere'" in refused.stderr
+    assert "epoch" not in refused.stderr
+    said = command("fit", data, *on_it, *FAST, *epochs).stdout
+    first = s3_place.store().current()
+    assert f"published {first} in {s3_place.url}" in said
+    [run] = s3_place.cache.glob("*/run")
+    assert list(run.iterdir())
+    found = command("evaluate", data, *on_it, "--json", "--no-baselines").stdout
+    assert json.loads(found)["bundle_version"] == first
+    bundles = ["--store", s3_place.url]
+    listed = command("bundles", "list", *bundles).stdout
+    assert listed.startswith(f"* {first}  500 users")
+    s3_place.store().copy(BundleStore(local))
+    second = BundleStore(local).current()
+    command("bundles", "pin", min(first, second), *bundles)
+    assert ", pinned" in command("bundles", "list", *bundles).stdout.splitlines()[0]
+    assert command("bundles", "collect", *bundles, "--keep", "1").stdout == ""
+    assert command("bundles", "verify", *on_it).stdout.count("whole") == 2
+    assert first in command("bundles", "rollback", first, *on_it).stdout
+    assert s3_place.store(tmp_path / "other").load().version == first
+
+
+def test_bundles_are_pinned_and_collected(world, tmp_path):
+    _, source = world
+    store = tmp_path / "store"
+    shutil.copytree(source, store)
+    other = BundleStore(store)
+    versions = [publish(other, seed) for seed in (1, 2)]
+    versions = sorted([BundleStore(source).current(), *versions])
+    live = other.current()
+    gone = [v for v in versions[:-1] if v != live]
+    command("bundles", "pin", gone[0], "--store", store)
+    assert f"{gone[0]}  " in command("bundles", "list", "--store", store).stdout
+    said = command("bundles", "collect", "--store", store, "--keep", "1", "--dry-run").stdout
+    assert said == "".join(f"would go: {v}\n" for v in gone[1:])
+    command("bundles", "unpin", gone[0], "--store", store)
+    assert "is not pinned" in command("bundles", "unpin", live, "--store", store, code=1).stderr
+    said = command("bundles", "collect", "--store", store, "--keep", "1").stdout
+    assert said == "".join(f"gone: {v}\n" for v in gone)
+    assert other.versions() == sorted({live, versions[-1]})
+    assert "--keep" in command("bundles", "collect", "--store", store, "--keep", "0", code=2).stderr
 
 
 def test_a_killed_fit_is_resumed(world, tmp_path):
@@ -166,6 +221,8 @@ def test_a_killed_fit_is_resumed(world, tmp_path):
         (["features", "DATA", "--text", "colourful"], "colourful"),
         (["demo", "DATA"], "is not empty"),
         (["fit", "DATA"], "--store"),
+        (["fit", "DATA", "--store", "s3://KEY:SECRET@b/x"], "s3://b/x: credentials belong"),
+        (["bundles", "list", "--store", "nfs://b/x"], "a store is a local directory or one of"),
         (["fit", "DATA", "--store", "S", "--device", "tpu"], "--device"),
     ],
 )

@@ -13,6 +13,7 @@ import torch
 from planted import N_GROUPS, planted_dataset
 
 from bundle.errors import InputError
+from training.checkpoint import Names, warm_start
 from training.config import FitConfig, RunOptions, load_config
 from training.dataset import Dataset
 from training.fit import CHECKPOINT, DivergedError, fit
@@ -95,6 +96,7 @@ from pathlib import Path
 import test_fit
 import numpy as np
 from planted import planted_dataset
+from training.checkpoint import Names, warm_start
 from training.config import FitConfig, RunOptions, load_config
 from training.fit import fit
 from training.split import make_split
@@ -179,3 +181,43 @@ def test_tensorboard_gets_the_scalars(dataset, split, tmp_path: Path):
     assert events.Scalars("recall@20")[-1].value == pytest.approx(
         progress.history[-1]["recall@20"], abs=1e-6
     )
+
+
+def test_a_warm_start_knows_whom_the_last_fit_knew(dataset, split, tmp_path):
+    """Other numbers, a new user and item, one user and item less: rows are found by their ids."""
+    names = Names(dataset.users.ids, dataset.items.ids)
+    config = load_config(None, [*SMALL, "optim.max_epochs=8", "model.backbone=lightgcn"])
+    run, modalities = RunOptions(), dataset.modalities
+    fingerprint = dataset.fingerprint
+    model, progress = fit(split, modalities, fingerprint, config, run, tmp_path, names=names)
+    old = {name: value.clone() for name, value in progress.best_model.items()}
+    other = Names(
+        [*reversed(names.users[1:]), "new user"], [*reversed(names.items[1:]), "new item"]
+    )
+    drawn = {name: value.clone() for name, value in model.named_parameters()}
+    with torch.no_grad():
+        for value in model.parameters():
+            value.fill_(7)
+    taken, of = warm_start(tmp_path / CHECKPOINT, model, other)
+    assert taken == of == len(drawn)
+    for name, value in model.named_parameters():
+        if name == "bias" or name.endswith((".users", ".items", ".embedding")):
+            assert torch.equal(value[:-1], old[name][1:].flip(0)), name
+            assert (value[-1] == 7).all(), "somebody new is as they were drawn"
+        else:
+            assert torch.equal(value, old[name]), name
+
+
+def test_a_warm_fit_begins_where_the_last_one_was_best(dataset, split, tmp_path):
+    names = Names(dataset.users.ids, dataset.items.ids)
+    config = load_config(None, [*SMALL, "optim.max_epochs=1"])
+    longer = load_config(None, [*SMALL, "optim.max_epochs=20"])
+    run, modalities, fingerprint = RunOptions(), dataset.modalities, dataset.fingerprint
+    _, cold = fit(split, modalities, fingerprint, config, run, tmp_path / "cold", names=names)
+    fit(split, modalities, fingerprint, longer, run, tmp_path / "run", names=names)
+    _, warm = fit(
+        split, modalities, fingerprint, config, run, tmp_path / "run", names=names, warm=True
+    )
+    assert warm.history[0]["loss"] < 0.95 * cold.history[0]["loss"]
+    with pytest.raises(InputError, match="no checkpoint"):
+        fit(split, modalities, fingerprint, config, run, tmp_path / "no", names=names, warm=True)

@@ -18,7 +18,7 @@ from models.config import ModelConfig
 from models.drepmrec import Batch, DRepMRec
 from models.rivals.base import Rival
 from training.build import build_model
-from training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from training.checkpoint import Names, Progress, load_checkpoint, save_checkpoint, warm_start
 from training.config import FitConfig, RunOptions
 from training.dataset import Modality
 from training.ranking import evaluate_vectors
@@ -45,6 +45,8 @@ def fit(
     directory: Path,
     *,
     resume: bool = False,
+    names: Names | None = None,
+    warm: bool = False,
     after_epoch: Callable[[Progress], None] | None = None,
     build: Build[M] = build_model,  # type: ignore[assignment]  # the default of M fits
 ) -> tuple[M, Progress]:
@@ -62,12 +64,15 @@ def fit(
         run: device, threads and seed.
         directory: gets the checkpoint and TensorBoard's files.
         resume: go on from the checkpoint.
+        names: of users and items, which the checkpoint keeps.
+        warm: begin with what the directory's checkpoint learned, perhaps from other data; with
+            `names` only.
         after_epoch: called after each epoch, e.g. to report.
         build: makes the untrained model; a rival's says in `fingerprint` what else it depends on.
 
     Raises:
         DivergedError: a loss term is not finite.
-        InputError: `resume` without a checkpoint that fits.
+        InputError: `resume` without a checkpoint that fits, or `warm` without any.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -85,6 +90,10 @@ def fit(
         progress = Progress()
         if resume:
             progress = load_checkpoint(checkpoint, identity, model, optimiser, generator)
+        elif warm and names is not None:
+            taken, of = warm_start(checkpoint, model, names)
+            if is_first():
+                tqdm.write(f"begins with {taken} of {of} parameters", file=sys.stderr)
         with _Record(directory, config, progress, is_first()) as record:
             while not _finished(progress, config):
                 started = time.perf_counter()
@@ -98,7 +107,9 @@ def fit(
                     state = model.state_dict()
                     progress.best_model = {k: v.cpu().clone() for k, v in state.items()}
                 if is_first():
-                    save_checkpoint(checkpoint, identity, progress, model, optimiser, generator)
+                    save_checkpoint(
+                        checkpoint, identity, progress, model, optimiser, generator, names
+                    )
                 record.epoch(progress)
                 if after_epoch:
                     after_epoch(progress)

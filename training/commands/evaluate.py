@@ -9,6 +9,7 @@ from bundle.errors import InputError
 from bundle.store import BundleStore
 from training.baselines import Baseline, evaluate_baseline
 from training.commands.options import (
+    Cache,
     Data,
     Device,
     Seed,
@@ -39,13 +40,14 @@ def evaluate(
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = 0,
+    cache: Cache = None,
 ) -> None:
     """Evaluate a published bundle through the code that serves, and baselines beside it.
 
     Full ranking over all items, train interactions masked; the split is the one of the bundle's
     configuration. Ties never flatter. The lightgcn baseline is fitted anew, on ids alone.
     """
-    bundle = BundleStore(store).load(version)
+    bundle = BundleStore(store, cache).load(version)
     config = stored_config(bundle)
     dataset, split = read_and_split(data, config)
     if dataset.fingerprint != bundle.manifest.data_fingerprint:

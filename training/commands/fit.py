@@ -7,12 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from bundle.contents import BundleContents
 from bundle.store import BundleStore
+from training.checkpoint import Names
 from training.commands.options import (
     Assignments,
+    Cache,
     ConfigFile,
     Data,
     Device,
+    Force,
     Seed,
     Store,
     Threads,
@@ -22,6 +26,9 @@ from training.commands.options import (
 from training.config import FitConfig, load_config
 from training.export import make_contents
 from training.fit import fit as fit_model
+from training.gate import MOST
+from training.heldout import HeldOut
+from training.judge import Judge, judged_publish
 from training.split import Split
 from training.workers import is_first
 
@@ -36,21 +43,32 @@ def fit(
         typer.Option(help="Directory of checkpoint and TensorBoard files. [STORE/run]"),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    warm_start: Annotated[
+        bool,
+        typer.Option(
+            "--warm-start", help="Begin with what the last fit in --run learned; data may differ."
+        ),
+    ] = False,
+    force: Force = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = 0,
+    cache: Cache = None,
 ) -> None:
     """Fit a model, export it and publish the bundle.
 
     `torchrun --nproc_per_node N -m training fit …` fits with N processes, each of which takes a
     part of every batch.
 
+    Over a live bundle the new one is published if it is no worse (else: exit code 3).
+
     All hyper-parameters, with their defaults, are printed by `python -m training config`.
     """
     started = time.perf_counter()
     options = run_options(seed, device, threads)
     fit_config = load_config(config, assignments or [])
-    bundle_store = BundleStore(store)
+    bundle_store = BundleStore(store, cache)
+    bundle_store.live_version()  # what is wrong with the store is said before hours of fitting
     dataset, split = read_and_split(data, fit_config)
     if is_first():
         typer.echo(dataset.summary())
@@ -61,8 +79,10 @@ def fit(
         dataset.fingerprint,
         fit_config,
         options,
-        run or store / "run",
+        run or bundle_store.work_folder,
         resume=resume,
+        names=Names(dataset.users.ids, dataset.items.ids),
+        warm=warm_start,
     )
     if not is_first():
         return
@@ -75,9 +95,22 @@ def fit(
     contents = make_contents(model, progress, dataset, split, fit_config, options, parent)
     for encoder, difference in contents.report["onnx_max_abs_difference"].items():
         typer.echo(f"{encoder}.onnx against torch: max abs difference {difference:.1e}")
-    version = bundle_store.publish(contents)
+    version = _publish(bundle_store, contents, HeldOut.of_split(dataset, split, MOST), force)
     seconds = time.perf_counter() - started
     typer.echo(f"published {version} in {store} after {seconds:.0f} s")
+
+
+def _publish(
+    store: BundleStore, contents: BundleContents, held_out: HeldOut, forced: str | None
+) -> str:
+    """Publish a fit; over a live bundle, if the gate lets it pass."""
+    if store.live_version() is None:
+        return store.publish(contents)
+    onnx = contents.report["onnx_max_abs_difference"]
+    judge = Judge(store, store.load(), held_out, {}, onnx=onnx, forced=forced)
+    version = judged_publish(store, contents, judge)
+    typer.echo(judge.report().table())
+    return version
 
 
 def show_config(

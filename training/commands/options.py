@@ -13,12 +13,20 @@ from training.dataset import Dataset
 from training.split import Split, make_split
 
 Data = Annotated[Path, typer.Argument(help="Folder with interactions and features.")]
-Store = Annotated[Path, typer.Option(help="Directory of the store.")]
+Store = Annotated[str, typer.Option(help="The store: a directory, or s3://, gs://, az://….")]
+Cache = Annotated[
+    Path | None,
+    typer.Option(help="Directory for copies of bundles of an object store. [~/.cache/drepmrec]"),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")]
 Device = Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to fit.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads; 0: as many as torch finds.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="TOML or JSON file with hyper-parameters.")
+]
+Force = Annotated[
+    str | None,
+    typer.Option(metavar="REASON", help="Publish what the gate refuses, and keep why."),
 ]
 Assignments = Annotated[
     list[str] | None,

@@ -1,0 +1,1 @@
+"""From what happened while a bundle was served to the next bundle."""

@@ -1,0 +1,182 @@
+"""The archive of events: Parquet files in the store, written once, numbered from 1.
+
+```
+STORE/events/00000001.parquet
+```
+Each part says in its metadata how far the sources were read with it, so that an event is in one
+part only, whatever is killed: a part is there as a whole, or not. A bundle names the newest part
+that is in it, so that the pointer to the live bundle says at the same time which events count.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from bundle.errors import StoreError
+from bundle.local_storage import LocalStorage
+from bundle.storage import Storage
+from training.refresh.sources import EventSource, Positions
+
+FOLDER = "events"
+METADATA = b"drepmrec"
+ROWS = 65_536
+"""Events that are read at a time."""
+SCHEMA = pa.schema(
+    {
+        "user_id": pa.string(),
+        "item_id": pa.string(),
+        "type": pa.string(),
+        "timestamp": pa.float64(),
+        "weight": pa.float64(),
+        "arm": pa.string(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class ArchivePart:
+    """One file of the archive.
+
+    Attributes:
+        number: its number.
+        place: where it lies.
+        rows: its events.
+        notes: number of the newest note when the events were read: of users who were erased
+            before, what is in it came after.
+        made_at: when it was written, s since 1970.
+        positions: how far the sources were read with it, by place.
+    """
+
+    number: int
+    place: Storage
+    rows: int
+    notes: int
+    made_at: float
+    positions: Positions
+
+
+class Archive:
+    """The events of a store.
+
+    Args:
+        storage: of the store.
+        scratch: a local folder for new parts that leave no trace in the store.
+    """
+
+    def __init__(self, storage: Storage, scratch: Path | None = None) -> None:
+        self._places = [storage] if scratch is None else [storage, LocalStorage(scratch)]
+
+    def parts(self) -> list[ArchivePart]:
+        """All parts by their number.
+
+        Raises:
+            StoreError: one cannot be read, or one is missing in between.
+        """
+        found = [
+            _describe(place, name)
+            for place in self._places
+            for name in place.names(FOLDER)
+            if name.endswith(".parquet")
+        ]
+        for expected, part in enumerate(found, 1):
+            if part.number != expected:
+                raise StoreError(f"{self._places[0].root}/{FOLDER}: part {expected} is missing")
+        return found
+
+    def positions(self) -> Positions:
+        """How far the sources were read."""
+        return {
+            place: position for part in self.parts() for place, position in part.positions.items()
+        }
+
+    def take_in(self, sources: list[EventSource], notes: int, refused: set[str]) -> int:
+        """Read what is new into a new part; nothing new makes none.
+
+        Args:
+            sources: what is read, in order.
+            notes: number of the newest note; it was read before.
+            refused: users whose events are left out of sources that nobody cleans.
+
+        Returns:
+            The events in it.
+        """
+        before = self.positions()
+        after: dict[str, str] = {}
+        with tempfile.TemporaryDirectory() as directory:
+            new = Path(directory) / "part.parquet"
+            count = 0
+            with pq.ParquetWriter(new, SCHEMA, compression="zstd") as writer:
+                for source in sources:
+                    for page in source.read(before):
+                        after.update(page.positions)
+                        rows = page.events
+                        if not source.cleaned:
+                            rows = [event for event in rows if event.user_id not in refused]
+                        columns = [[getattr(e, name) for e in rows] for name in SCHEMA.names]
+                        writer.write_table(pa.table(columns, SCHEMA))
+                        count += len(rows)
+                _label(writer, notes, after, datetime.now(UTC).timestamp())
+            if after:
+                self._put(new, len(self.parts()) + 1)
+        return count
+
+    def read(self, part: ArchivePart, erased: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
+        """The events of a part in order, without those of users from before they were erased.
+
+        Args:
+            part: which.
+            erased: number of the note of each erased user.
+        """
+        later = [user for user, number in erased.items() if number > part.notes]
+        gone = pa.array(later, pa.string())
+        with part.place.open(_name(part.number)) as file:
+            for batch in pq.ParquetFile(file).iter_batches(ROWS):
+                mine = pc.is_in(batch["user_id"], value_set=gone)
+                yield batch.filter(pc.invert(mine)) if len(gone) else batch
+
+    def forget(self, erased: Mapping[str, int]) -> None:
+        """Write the parts anew that have events of users from before they were erased."""
+        for part in self.parts():
+            if all(number <= part.notes for number in erased.values()):
+                continue
+            kept = sum(batch.num_rows for batch in self.read(part, erased))
+            if kept == part.rows:
+                continue
+            with tempfile.TemporaryDirectory() as directory:
+                new = Path(directory) / "part.parquet"
+                with pq.ParquetWriter(new, SCHEMA, compression="zstd") as writer:
+                    for batch in self.read(part, erased):
+                        writer.write_batch(batch)
+                    _label(writer, part.notes, part.positions, part.made_at)
+                self._put(new, part.number)
+
+    def _put(self, new: Path, number: int) -> None:
+        self._places[-1].put_file(new, _name(number))
+
+
+def _name(number: int) -> str:
+    return f"{FOLDER}/{number:08d}.parquet"
+
+
+def _label(writer: pq.ParquetWriter, notes: int, positions: Positions, made_at: float) -> None:
+    label = {"notes": notes, "made_at": made_at, "positions": dict(positions)}
+    writer.add_key_value_metadata({METADATA: json.dumps(label).encode()})
+
+
+def _describe(place: Storage, name: str) -> ArchivePart:
+    try:
+        with place.open(name) as file:
+            metadata = pq.read_metadata(file)
+            label = json.loads(metadata.metadata[METADATA])
+        number = int(Path(name).stem)
+        return ArchivePart(number=number, place=place, rows=metadata.num_rows, **label)
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        where = f"{place.root}/{name}"
+        raise StoreError(f"{where}: is no part of an archive of events ({error})") from error

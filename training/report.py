@@ -1,0 +1,161 @@
+"""What a candidate is beside the live bundle: as JSON, and as a page to read."""
+
+import base64
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from numpy.typing import NDArray
+
+from bundle.ids import IdMap
+from bundle.loading import Bundle
+from bundle.storage import Storage
+from training.gate import JUDGED, Comparison
+from training.heldout import K, Ranked
+
+FOLDER = "reports"
+SAMPLE = 10_000
+"""Users, and items, whose vectors are compared."""
+QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Report:
+    """A comparison and what else is worth knowing.
+
+    Attributes:
+        summary: what went into the candidate, by name.
+        live: version of the live bundle.
+        sizes: users, items and interactions of live bundle and candidate.
+        comparison: what the gate saw.
+        drift: cosines of the vectors of users and items that both bundles have, [n] each.
+    """
+
+    summary: dict[str, Any]
+    live: str
+    sizes: dict[str, tuple[int, int]]
+    comparison: Comparison
+    drift: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, candidate: Bundle, live: Bundle, comparison: Comparison, summary: dict[str, Any]
+    ) -> "Report":
+        """Compare two bundles' vectors."""
+        sizes = {
+            "users": (len(live.users), len(candidate.users)),
+            "items": (len(live.items), len(candidate.items)),
+            "interactions": (live.seen.nnz, candidate.seen.nnz),
+        }
+        drift: dict[str, NDArray[np.float32]] = {}
+        if live.manifest.dim == candidate.manifest.dim:
+            drift = {
+                "users": _cosines(
+                    live.users, live.user_vectors, candidate.users, candidate.user_vectors
+                ),
+                "items": _cosines(
+                    live.items, live.item_vectors, candidate.items, candidate.item_vectors
+                ),
+            }
+        return cls(summary, live.version, sizes, comparison, drift)
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as JSON values."""
+        scores = {
+            name: _quantiles(_finite(ranked.scores[:, :K]))
+            for name, ranked in self._ranked().items()
+        }
+        return {
+            "live": self.live,
+            "refresh": self.summary,
+            "sizes": {name: {"live": a, "candidate": b} for name, (a, b) in self.sizes.items()},
+            "gate": self.comparison.to_json(),
+            "scores": scores,
+            "drift": {name: _quantiles(cosines) for name, cosines in self.drift.items()},
+        }
+
+    def table(self) -> str:
+        """The metrics, for a terminal."""
+        found = self.comparison
+        if found.candidate is None or found.live is None:
+            return "nothing was held out: the metrics are not compared"
+        rows = {"live": found.live.metrics, "candidate": found.candidate.metrics}
+        rows["popularity"] = found.popularity
+        names = [*JUDGED, f"coverage@{K}"]
+        lines = [f"{found.users} users" + "".join(f"{name:>14}" for name in names)]
+        lines += [
+            f"{row:<{len(lines[0]) - 14 * len(names)}}"
+            + "".join(f"{metrics[name]:>14.4f}" for name in names)
+            for row, metrics in rows.items()
+        ]
+        return "\n".join(lines)
+
+    def html(self, name: str) -> str:
+        """A page that needs nothing else."""
+        page = Environment(loader=PackageLoader("training", ""), autoescape=True)
+        scores = {n: _finite(ranked.scores[:, :K]) for n, ranked in self._ranked().items()}
+        plots = []
+        if scores:
+            plots.append(("Scores of the best 20", _histogram(scores, "score")))
+        if self.drift:
+            plots.append(("Cosine of old and new vectors", _histogram(self.drift, "cosine")))
+        shown = self.comparison.to_json()
+        return page.get_template("report.html").render(
+            name=name, report=self, gate=shown, judged=[*JUDGED, f"coverage@{K}"], plots=plots
+        )
+
+    def write(self, storage: Storage, name: str) -> None:
+        """Write `reports/<name>.json` and `.html` into a store."""
+        text = json.dumps({"candidate": name, **self.to_json()}, indent=1)
+        storage.write(f"{FOLDER}/{name}.json", text.encode())
+        storage.write(f"{FOLDER}/{name}.html", self.html(name).encode())
+
+    def _ranked(self) -> dict[str, Ranked]:
+        both = {"live": self.comparison.live, "candidate": self.comparison.candidate}
+        return {name: ranked for name, ranked in both.items() if ranked is not None}
+
+
+def _cosines(
+    old_ids: IdMap, old: NDArray[np.float32], new_ids: IdMap, new: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Cosines of the vectors of a sample of those that both have."""
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.choice(len(old_ids), min(SAMPLE, len(old_ids)), replace=False))
+    rows = new_ids.rows([old_ids[row] for row in chosen.tolist()])
+    one, other = old[chosen[rows >= 0]], new[rows[rows >= 0]]
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    found: NDArray[np.float32] = (one * other).sum(1)[lengths > 0] / lengths[lengths > 0]
+    return found
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return values[np.isfinite(values)]
+
+
+def _quantiles(values: NDArray[np.float32]) -> dict[str, float]:
+    if not len(values):
+        return {}
+    found = np.quantile(values, QUANTILES)
+    return {f"{q:g}": float(value) for q, value in zip(QUANTILES, found, strict=True)}
+
+
+def _histogram(series: dict[str, NDArray[np.float32]], label: str) -> str:
+    """A picture as a data URL."""
+    from matplotlib.figure import Figure  # slow to load, and not needed without a report
+
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axes = figure.add_subplot()
+    filled = {name: values.astype(np.float64) for name, values in series.items() if len(values)}
+    every = np.concatenate([np.zeros(0), *filled.values()])
+    bins = np.linspace(every.min(initial=0), every.max(initial=1), 60).tolist()
+    for name, values in filled.items():
+        axes.hist(values, bins, histtype="step", density=True, label=name)
+    axes.set(xlabel=label, ylabel="density")
+    if filled:
+        axes.legend()
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
