@@ -1,6 +1,6 @@
-"""How fast `/recommend` is, beside a FastAPI route that returns as many constant bytes.
+"""How fast `/recommend` is, beside a FastAPI route that returns as many constant bytes, or Cornac.
 
-    python benchmarks/serving.py [--store STORE]
+    python benchmarks/serving.py [--store STORE] [--cornac PYTHON]
 
 Both run under uvicorn with the service's settings, one worker, on one core; wrk runs on another
 core if there are two. Rounds alternate, so that what else the machine does meets both. Every
@@ -10,9 +10,11 @@ entry, so that no cache helps. Without --store, a random bundle of the size of t
 """
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -123,6 +125,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_for_answer(side: Side) -> None:
+    """Gunicorn listens before its worker has loaded anything."""
+    found = re.search(r'"(/[^"]*)"', side.script.read_text())
+    assert found is not None
+    for _ in range(300):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{side.port}{found[1]}", timeout=60).close()
+            return
+        time.sleep(0.2)
+    raise SystemExit(f"no answer to {found[1]}")
+
+
 def cpu_seconds(pid: int) -> float:
     """User and system time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -199,7 +213,34 @@ def write_scripts(store: Path, k: int, directory: Path) -> tuple[Path, Path, str
     return *scripts, paths[0]
 
 
-def report(options: argparse.Namespace, ours: list[Round], constant: list[Round]) -> None:
+def cornac_command(options: argparse.Namespace, store: Path, directory: Path, port: int) -> str:
+    """Train Cornac's BPR on what the bundle has seen; how to serve it, as its manual says."""
+    bundle = BundleStore(store).load()
+    users, items = bundle.seen.pairs()
+    pairs = directory / "pairs.npz"
+    ids = np.array(bundle.users.ids)[users], np.array(bundle.items.ids)[items]
+    np.savez(pairs, users=ids[0], items=ids[1])
+    trainer = str(HERE.parent / "toolbox_serving.py")
+    command = [options.cornac, trainer, str(pairs), str(directory / "cornac")]
+    trained = subprocess.run(command, capture_output=True, text=True, check=True)
+    model = trained.stdout.splitlines()[-1]
+    variables = f"MODEL_PATH={model} MODEL_CLASS=cornac.models.BPR"
+    serve = f"-m gunicorn --workers 1 --bind 127.0.0.1:{port} cornac.serving.app:app"
+    return f"exec env {variables} {options.cornac} {serve}"
+
+
+def write_cornac_script(recommend: Path, k: int) -> Path:
+    """Wrk's script for Cornac: the same users in the same order."""
+    script = recommend.with_name("cornac.lua")
+    query = f"?k={k}&remove_seen=true&uid="
+    asked = recommend.read_text().replace("/recommend/", f"/recommend{query}")
+    script.write_text(asked.replace(f'?k={k}"', '"'))
+    return script
+
+
+def report(
+    options: argparse.Namespace, ours: list[Round], constant: list[Round], other: str
+) -> None:
     """Print medians, the ratio, versions, hardware and the command."""
 
     def line(name: str, rounds: list[Round]) -> Round:
@@ -215,7 +256,7 @@ def report(options: argparse.Namespace, ours: list[Round], constant: list[Round]
         )
         return middle
 
-    our_middle, middle = line("/recommend", ours), line("constant FastAPI route", constant)
+    our_middle, middle = line("/recommend", ours), line(other, constant)
     ratios = sorted(a.rate / b.rate for a, b in zip(ours, constant, strict=True))
     say(
         f"ratio {our_middle.rate / middle.rate:.2f} (by round {ratios[0]:.2f}…{ratios[-1]:.2f}), "
@@ -236,6 +277,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="of a round [4]")
     parser.add_argument("--rounds", type=int, default=5, help="for each side [5]")
     parser.add_argument("--redis-url", help="look vectors up in a Redis [none]")
+    parser.add_argument(
+        "--cornac",
+        metavar="PYTHON",
+        help="compare with cornac.serving under gunicorn (BPR, 64 factors), installed there:\n"
+        "PYTHON -m pip install cornac==3.0.1 torch flask gunicorn",
+    )
     parser.add_argument("--constant", nargs=2, help=argparse.SUPPRESS, metavar=("BODY", "PORT"))
     options = parser.parse_args()
     if options.constant:
@@ -267,13 +314,19 @@ def main() -> None:
             str(directory / "body"),
             f"{constant_port}",
         ]
+        name = "constant FastAPI route"
+        if options.cornac:
+            name = "cornac.serving, BPR"
+            other = ["sh", "-c", cornac_command(options, store, directory, constant_port)]
+            constant = write_cornac_script(recommend, options.k)
         pid = stack.enter_context(running(other, constant_port, server_cores))
         constant_side = Side(constant, constant_port, pid)
+        wait_for_answer(constant_side)
         ours, theirs = [], []
         for _ in range(options.rounds + 1):
             ours.append(run_wrk(service_side, options, wrk_cores))
             theirs.append(run_wrk(constant_side, options, wrk_cores))
-        report(options, ours[1:], theirs[1:])  # the first round warms up
+        report(options, ours[1:], theirs[1:], name)  # the first round warms up
 
 
 if __name__ == "__main__":
