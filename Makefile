@@ -2,12 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Held back by hand: a new torch may change what a seed gives.
 TORCH ?= torch==2.13.0
+DOCKER ?= docker
 DEMO ?= demo
 PORT ?= 8000
 
-.PHONY: help demo test lint types unit lock openapi clean
+.PHONY: help demo test lint types unit lock openapi chart promtool image clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -27,9 +29,10 @@ demo: $(VENV)/.train ## make a shop with pictures, train on it, serve it
 
 test: lint types unit ## everything that CI checks
 
-lint: $(VENV)/.dev ## ruff
+lint: $(VENV)/.dev ## ruff, hadolint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/hadolint Dockerfile
 
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
@@ -38,14 +41,35 @@ unit: $(VENV)/.dev ## pytest
 	$(BIN)/python -m pytest
 
 openapi: $(VENV)/.dev ## write docs/openapi.json from the application
-	$(BIN)/python -m service.openapi docs/openapi.json
+	$(BIN)/python -m service.openapi >docs/openapi.json
 
+chart: $(VENV)/.dev ## write what of the Helm chart follows from settings and values.yaml
+	$(BIN)/python scripts/chart.py
+
+promtool: $(VENV)/.dev ## promtool for the tests of the alerts, from Debian's package
+	rm -rf build/promtool && mkdir -p build/promtool
+	cd build/promtool && apt-get download prometheus && dpkg-deb --extract prometheus_*.deb .
+	install build/promtool/usr/bin/promtool $(BIN)
+
+# The second resolution is for what an image alone may have: CUDA's packages (those of torch where
+# it is not the CPU's wheel), and async-timeout, which redis needs before Python 3.11.3.
 lock: ## pin what a fresh environment gets today
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet '$(TORCH)'
 	build/lock/bin/pip install --quiet --editable '.[dev]'
-	build/lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >requirements.lock
+	build/lock/bin/pip freeze --exclude-editable | sed 's/+cpu$$//' >build/lock.txt
+	build/lock/bin/pip install --quiet --dry-run --ignore-installed --report build/lock.json \
+		--constraint build/lock.txt '.[gpu,train]' async-timeout
+	$(PYTHON) -c "import json; [print(p['metadata']['name'], p['metadata']['version'], sep='==') \
+		for p in json.load(open('build/lock.json'))['install']]" \
+		| sed '/^drepmrec=/d; s/+.*//' | LC_ALL=C sort -uft= -k1,1 - build/lock.txt >requirements.lock
+
+image: ## build both images, with $(DOCKER) and DOCKER_OPTIONS (docs/image.md)
+	for target in service training; do \
+		$(DOCKER) build --target $$target --tag drepmrec-$$target:$(VERSION) \
+			--build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) . || exit; \
+	done
 
 clean: ## remove the demo and the environment
 	rm -rf $(DEMO) $(VENV) build
