@@ -4,14 +4,17 @@
 
 A model is fitted on the first 60 % of the log. The rest is posted to `POST /events` day by day. At
 the beginning of every week each service is asked for 20 items for everybody who did something
-before and does something in that week; recall@20 is of what they do in it. The services:
+before and does something in that week; recall@20 is of all that they do in it, of which no service
+knows anything when it is asked. The services:
 
     frozen    the first bundle, no events
     online    the first bundle and all events: users are folded in
     refresh   the same, and `python -m training refresh` after every week
     refit     the same, and `fit --warm-start` on all of the log after every week
 
-Every interaction counts, whatever its rating. Items are described by their texts.
+Every interaction counts, whatever its rating. Items are described by their texts, and all are in
+the catalogue from the beginning. A fit keeps the last 5 % of each user's log to stop by; they are
+not in its bundle, in none of the services. Everything is done once for each seed.
 """
 
 import argparse
@@ -27,17 +30,15 @@ from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
-from machine import hardware
-from provenance import command, versions
+from replay_report import ARMS, SHARE, K, Replay, Week, results, write
 
 from bundle.store import BundleStore
 
-SHARE = 0.6
 DAY, WEEK = 86_400.0, 7 * 86_400.0
-K = 20
 BATCH = 500
 FIT = ("--set", "split.test_fraction=0", "--set", "split.valid_fraction=0.05", "--threads", "1")
-ARMS = ("frozen", "online", "refresh", "refit")
+REFUSED = 3
+"""Exit code of what the gate refused."""
 
 
 class Click(NamedTuple):
@@ -64,17 +65,17 @@ def write_data(folder: Path, clicks: list[Click], items: Path) -> None:
         training("features", folder, "--text", "title,text", "--threads", "1")
 
 
-def training(*arguments: Any, codes: tuple[int, ...] = (0,)) -> str:
-    """Run a command of the project to its end; what it said."""
+def training(*arguments: Any) -> int:
+    """Run a command of the project to its end; 0 or REFUSED."""
     done = subprocess.run(
         [sys.executable, "-m", "training", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode not in codes:
+    if done.returncode not in (0, REFUSED):
         raise SystemExit(done.stderr)
-    return done.stdout + done.stderr
+    return done.returncode
 
 
 class Arm:
@@ -140,20 +141,23 @@ class Arm:
         self._process.wait(30)
 
 
-def replay(folder: Path, work: Path, most_weeks: int) -> list[dict[str, Any]]:
-    """All weeks: how many users, and each service's recall, over users by when they came."""
+def replay(folder: Path, work: Path, seed: int, most_weeks: int) -> Replay:
+    """All weeks, in a folder of its own, with `work`'s features of the items."""
     clicks = read_log(folder)
     cut = int(SHARE * len(clicks))
-    write_data(work / "data", clicks[:cut], folder / "items.jsonl")
-    training("fit", work / "data", "--store", work / "first", *FIT)
+    data, stores = work / "data", work / f"seed-{seed}"
+    stores.mkdir()
+    fit = ("fit", data, *FIT, "--seed", seed)
+    write_data(data, clicks[:cut], folder / "items.jsonl")
+    training(*fit, "--store", stores / "first")
     arms = []
     for name in ARMS:
-        shutil.copytree(work / "first", work / name)
-        arms.append(Arm(name, work / name))
+        shutil.copytree(stores / "first", stores / name)
+        arms.append(Arm(name, stores / name))
     trained = {click.user for click in clicks[:cut]}
     before = set(trained)
     first = clicks[cut].at
-    weeks = []
+    weeks: list[Week] = []
     try:
         for number in range(most_weeks):
             start = first + number * WEEK
@@ -164,84 +168,28 @@ def replay(folder: Path, work: Path, most_weeks: int) -> list[dict[str, Any]]:
             for click in coming:
                 if click.user in before:
                     wanted[click.user].add(click.item)
-            week: dict[str, Any] = {"week": number + 1, "events": len(coming), "users": len(wanted)}
-            for arm in arms:
-                week[arm.name] = summary(arm.recall(wanted), trained)
-            weeks.append(week)
-            print(json.dumps(week), file=sys.stderr, flush=True)
+            recalls = {arm.name: arm.recall(wanted) for arm in arms}
             for day in range(7):
                 today = [c for c in coming if start + day * DAY <= c.at < start + (day + 1) * DAY]
                 for arm in arms[1:]:
                     arm.post(today)
             before |= {click.user for click in coming}
             until = [c for c in clicks if c.at < start + WEEK]
-            write_data(work / "data", until, folder / "items.jsonl")
-            training("refresh", "--store", work / "refresh")
-            codes = (0, 3)
-            said = training(
-                "fit", work / "data", "--store", work / "refit", "--warm-start", *FIT, codes=codes
-            )
-            week["refit_refused"] = "error:" in said
+            write_data(data, until, folder / "items.jsonl")
+            steps = {
+                "refresh": ("refresh", "--store", stores / "refresh"),
+                "refit": (*fit, "--store", stores / "refit", "--warm-start"),
+            }
+            refused = [name for name, step in steps.items() if training(*step) == REFUSED]
             for arm in arms:
                 arm.swapped()
+            weeks.append(Week(len(coming), recalls, refused))
+            means = {name: f"{np.mean([*r.values()]):.4f}" for name, r in recalls.items()}
+            print(seed, number + 1, len(coming), len(wanted), means, refused, file=sys.stderr)
     finally:
         for arm in arms:
             arm.close()
-    return weeks
-
-
-def summary(recalls: dict[str, float], trained: set[str]) -> dict[str, Any]:
-    """Means over all users, over those of the training and over those who came since."""
-    groups = {
-        "all": list(recalls.values()),
-        "trained": [r for user, r in recalls.items() if user in trained],
-        "new": [r for user, r in recalls.items() if user not in trained],
-    }
-    return {
-        name: {"users": len(values), "sum": float(np.sum(values))}
-        for name, values in groups.items()
-    }
-
-
-def mean(weeks: list[dict[str, Any]], arm: str, group: str) -> tuple[float, int]:
-    """Mean recall over users and weeks, and how many of both there were."""
-    users = sum(week[arm][group]["users"] for week in weeks)
-    return sum(week[arm][group]["sum"] for week in weeks) / max(users, 1), users
-
-
-def write(weeks: list[dict[str, Any]], folder: Path, out: Path) -> None:
-    """The numbers, a page with a table, and a plot."""
-    from matplotlib.figure import Figure
-
-    provenance = {"command": command(folder), "hardware": hardware(), "versions": versions()}
-    out.write_text(json.dumps({"weeks": weeks, **provenance}, indent=1) + "\n")
-    lines = [
-        f"# Replay: {folder.name}",
-        "",
-        "recall@20 of what users do in the next week, by what the service has at its beginning",
-        f"(`benchmarks/replay.py` says how); {len(weeks)} weeks after the first {SHARE:.0%} of the"
-        " log.",
-        "",
-        "| | all | known at training | came since |",
-        "|---|---|---|---|",
-    ]
-    for arm in ARMS:
-        cells = [mean(weeks, arm, group) for group in ("all", "trained", "new")]
-        lines.append(f"| {arm} | " + " | ".join(f"{m:.4f}" for m, _ in cells) + " |")
-    counts = [mean(weeks, ARMS[0], group)[1] for group in ("all", "trained", "new")]
-    lines.append("| users × weeks | " + " | ".join(map(str, counts)) + " |")
-    lines += ["", f"![recall@20 by week]({out.stem}.svg)", "", f"`{provenance['command']}`", ""]
-    made = ", ".join(f"{name} {of}" for name, of in provenance["versions"].items())
-    lines.append(f"{provenance['hardware']}; {made}")
-    out.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
-    axes = figure.add_subplot()
-    for arm in ARMS:
-        means = [week[arm]["all"]["sum"] / max(week["users"], 1) for week in weeks]
-        axes.plot([week["week"] for week in weeks], means, marker="o", label=arm)
-    axes.set(xlabel="week", ylabel=f"recall@{K} of the next week", ylim=(0, None))
-    axes.legend()
-    figure.savefig(out.with_suffix(".svg"), metadata={"Date": None})
+    return Replay(weeks, trained)
 
 
 def main() -> None:
@@ -252,10 +200,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with a .inter file")
     parser.add_argument("--out", type=Path, required=True, help="JSON; .md and .svg beside it")
     parser.add_argument("--weeks", type=int, default=100, help="at most")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the fits")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        weeks = replay(options.data, Path(directory), options.weeks)
-    write(weeks, options.data, options.out)
+        work = Path(directory)
+        replays: list[Replay] = []
+        for seed in options.seeds:
+            replays.append(replay(options.data, work, seed, options.weeks))
+            write(results(replays), options.data, options.out)
 
 
 if __name__ == "__main__":
