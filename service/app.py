@@ -145,6 +145,13 @@ async def _running_service(
             return prepare_serving(bundle, settings, metrics, redis, state, feed, pool)
 
         serving = prepare(bundles.pop() or store.load(threads=threads))
+        content = None
+        if settings.content_encoders:
+            from service.content import ContentEncoders  # its packages are an extra
+
+            encoders = ContentEncoders(settings.content_encoders, threads)
+            encoders.check(serving.bundle)
+            content = await stack.enter_async_context(encoders)
         service = Service(
             settings=settings,
             metrics=metrics,
@@ -163,6 +170,7 @@ async def _running_service(
             shadow=Shadow(settings.shadow_version, settings.shadow_share, metrics)
             if settings.shadow_version
             else None,
+            content=content,
         )
         async with feed.paused():
             await service.apply(feed.changed, ())

@@ -3,8 +3,16 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from bundle.filters import MAX_LENGTH as MAX_FILTER
 from service.errors import BundleRefusedError
-from service.queries import MAX_K, MAX_SESSION, MAX_USERS
+from service.queries import (
+    MAX_CONTENTS,
+    MAX_EVENTS,
+    MAX_ITEMS,
+    MAX_K,
+    MAX_SESSION,
+    MAX_USERS,
+)
 from service.responses import error_responses
 from service.running import CurrentService, CurrentServing
 from service.schemas import (
@@ -59,8 +67,13 @@ async def info(service: CurrentService, serving: CurrentServing) -> Info:
             max_body=settings.max_body,
             max_session=MAX_SESSION,
             max_users=MAX_USERS,
+            max_items=MAX_ITEMS,
+            max_contents=MAX_CONTENTS,
+            max_events=MAX_EVENTS,
+            max_filter=MAX_FILTER,
             max_concurrency=settings.max_concurrency,
         ),
+        content=service.content.kinds if service.content else {},
         threads=service.threads,
         settings=settings.public(),
     )

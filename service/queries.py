@@ -26,6 +26,8 @@ POOL = 10
 """Times k: among so many the diverse ones are chosen."""
 MAX_ITEMS = 1000
 """Items of one `POST /items`; the body's limit comes first with wide features."""
+MAX_CONTENTS = 50
+"""Texts and pictures of one request: with the default encoders some seconds at worst."""
 MAX_EVENTS = 1000
 """Events of one `POST /events`."""
 MAX_SESSION = 500
@@ -174,19 +176,33 @@ Columns = Annotated[
 ]
 
 
+Content = Annotated[
+    dict[str, Annotated[str, Field(min_length=1)]],
+    Field(
+        min_length=1,
+        description="by modality, where `/info` says of what features are made: a text, or a "
+        "picture file in base64",
+    ),
+]
+
+
 class ItemBody(Schema):
     """Body of `PUT /items/{item_id}`."""
 
     model_config = ConfigDict(
         json_schema_extra={
-            "example": {
-                "features": {"image": [0.12, -0.4], "text": [0.03, 0.71]},
-                "columns": {"title": "Green kettle", "category": "kitchen", "price": 29.0},
-            }
+            "examples": [
+                {
+                    "features": {"image": [0.12, -0.4], "text": [0.03, 0.71]},
+                    "columns": {"title": "Green kettle", "category": "kitchen", "price": 29.0},
+                },
+                {"content": {"text": "Green kettle"}, "columns": {"title": "Green kettle"}},
+            ]
         }
     )
 
     features: Features | None = None
+    content: Content | None = None
     columns: Columns | None = None
 
 
@@ -198,6 +214,21 @@ class NewItem(ItemBody):
 
 class NewItems(Schema):
     """Body of `POST /items`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "items": [
+                    {
+                        "item_id": "i-4711",
+                        "features": {"image": [0.12, -0.4], "text": [0.03, 0.71]},
+                        "columns": {"title": "Green kettle", "price": 29.0},
+                    },
+                    {"item_id": "i-77", "columns": {"title": "Blue kettle", "price": 27.5}},
+                ]
+            }
+        }
+    )
 
     items: Annotated[list[NewItem], Field(min_length=1, max_length=MAX_ITEMS)]
 

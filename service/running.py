@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
@@ -18,6 +18,9 @@ from service.serving import Serving
 from service.settings import Settings
 from service.shadow import Shadow
 from service.state import State
+
+if TYPE_CHECKING:
+    from service.content import ContentEncoders
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Service:
         others: bundles of an experiment's arms and the shadow's, by version.
         experiment: its arms, if there is one.
         shadow: compares answers with another bundle's, if there is one.
+        content: makes features of texts and pictures, if it is configured.
     """
 
     settings: Settings
@@ -51,6 +55,7 @@ class Service:
     others: dict[str, Serving]
     experiment: Experiment | None
     shadow: Shadow | None
+    content: "ContentEncoders | None"
 
     def arm(self, user_id: str) -> Arm | None:
         """The arm that a user is exposed to, counted."""

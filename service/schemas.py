@@ -277,6 +277,10 @@ class Limits(Schema):
     max_body: int
     max_session: int
     max_users: int
+    max_items: int
+    max_contents: int = Field(description="texts and pictures of one request")
+    max_events: int
+    max_filter: int = Field(description="characters of a filter")
     max_concurrency: int
 
 
@@ -285,5 +289,8 @@ class Info(Schema):
 
     bundle: BundleInfo
     limits: Limits
+    content: dict[str, Literal["text", "image"]] = Field(
+        description="what features of new items are made of here, by modality"
+    )
     threads: int = Field(description="searches at a time and ONNX threads, in a worker")
     settings: dict[str, Any] = Field(description="the configuration, without secrets")

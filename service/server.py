@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
         threads = settings.threads or thread_budget(settings.workers)
         store = BundleStore(settings.store, settings.cache)
         bundles = [store.load(threads=threads)]
-        _check(settings, store)
+        _check(settings, store, bundles[0])
         host, port = listening.getsockname()[:2]
         LOGGER.info("listening", host=host, port=port, workers=settings.workers)
         if settings.keys is None and not ip_address(host).is_loopback:
@@ -66,8 +66,12 @@ def serve(settings: Settings) -> None:
             Multiprocess(_config(settings, bundles), sockets=[listening]).run()
 
 
-def _check(settings: Settings, store: BundleStore) -> None:
+def _check(settings: Settings, store: BundleStore, bundle: Bundle) -> None:
     """What else is wrong shall be one sentence, too."""
+    if settings.content_encoders:
+        from service.content import ContentEncoders  # an extra
+
+        ContentEncoders(settings.content_encoders, threads=1).check(bundle)
     if settings.keys is not None:
         read_key_file(settings.keys)
     if settings.otel:

@@ -94,6 +94,13 @@ class Settings(BaseSettings):
     max_id_length: Annotated[
         int, Field(ge=1, le=4096, description="characters of a user_id or item_id")
     ] = 256
+    content_encoders: Annotated[
+        dict[str, Path],
+        Field(
+            description="folders with an encoder.json that make features of texts and pictures of "
+            "new items, by modality, as JSON [none]"
+        ),
+    ] = Field(default={})
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
         Field(description="debug logs every request"),
@@ -211,6 +218,14 @@ class Settings(BaseSettings):
     def _otel_is_installed(cls, value: bool) -> bool:
         if value and not _is_installed("opentelemetry.exporter.otlp.proto.http.trace_exporter"):
             raise ValueError("needs packages that are not installed: pip install 'drepmrec[otel]'")
+        return value
+
+    @field_validator("content_encoders")
+    @classmethod
+    def _content_is_installed(cls, value: dict[str, Path]) -> dict[str, Path]:
+        if value and not (_is_installed("tokenizers") and _is_installed("PIL")):
+            reason = "needs packages that are not installed: pip install 'drepmrec[content]'"
+            raise ValueError(reason)
         return value
 
     @field_validator("store", mode="before")

@@ -17,11 +17,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
+from bundle.content.encoders import ImageEncoder, TextEncoder, load_encoder
 from bundle.errors import InputError
 from training.content.defaults import default_image_encoder, default_text_encoder
-from training.content.encoders import ImageEncoder, TextEncoder, load_encoder
 from training.content.export import TOLERANCE, PooledFeatures
 from training.content.features import extract_features
+from training.content.fingerprint import encoder_fingerprint
+from training.content.portable import write_default_encoders
 from training.demo.pictures import draw_product
 
 
@@ -149,10 +151,11 @@ def test_a_model_of_fixed_shape_runs_one_by_one(tmp_path: Path) -> None:
 def test_the_fingerprint_follows_what_decides_about_a_vector(
     tmp_path: Path, colour_model: Path
 ) -> None:
-    one = load_encoder(image_folder(tmp_path / "a", colour_model), 1)
-    same = load_encoder(image_folder(tmp_path / "b", colour_model), 2)
-    other = load_encoder(image_folder(tmp_path / "c", colour_model, resize="crop"), 1)
-    assert one.fingerprint == same.fingerprint != other.fingerprint
+    one, same, other = (
+        encoder_fingerprint(load_encoder(image_folder(tmp_path / name, colour_model, **changes), 1))
+        for name, changes in (("a", {}), ("b", {}), ("c", {"resize": "crop"}))
+    )
+    assert one == same != other
 
 
 @pytest.mark.parametrize(
@@ -220,6 +223,23 @@ def test_the_default_image_encoder_computes_what_torch_computes(exported: Path) 
         expected = PooledFeatures(224, weights)(torch.from_numpy(np.stack(batch))).numpy()
     assert expected.shape == (3, 1280)
     assert np.abs(encoder.encode(batch) - expected).max() < TOLERANCE
+
+
+def test_the_default_encoders_can_be_carried_away(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(exported.parent))
+    text, image = write_default_encoders(tmp_path / "out")
+    (moved := tmp_path / "moved").mkdir()
+    for folder, original, content in (
+        (text, default_text_encoder(1), b"Red striped mug"),
+        (image, default_image_encoder(exported, 1), picture()),
+    ):
+        found = load_encoder(folder.rename(moved / folder.name), 1)
+        vectors = [each.encode([each.prepare(content)])[0] for each in (found, original)]
+        assert np.array_equal(*vectors)
+    with pytest.raises(InputError, match="text: cannot be written"):
+        write_default_encoders(moved)
 
 
 def test_a_damaged_export_is_made_again(exported: Path, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from real_data import real_data
 
+from bundle.content.encoders import ImageEncoder
+from bundle.content.onnx import Prepared
 from bundle.errors import InputError
 from training.content.cache import CACHE_FILE, VectorCache
 from training.content.defaults import default_image_encoder
-from training.content.encoders import ImageEncoder
 from training.content.features import extract_features
-from training.content.onnx import Prepared
 from training.demo.catalogue import make_catalogue
 
 

@@ -3,7 +3,7 @@
 import typer
 
 from training.commands import bundles
-from training.commands.content import demo, features
+from training.commands.content import demo, encoders, features
 from training.commands.evaluate import evaluate
 from training.commands.fit import fit, show_config
 from training.commands.refresh import refresh
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (fit, refresh, tune, evaluate, features, demo):
+for command in (fit, refresh, tune, evaluate, features, encoders, demo):
     app.command()(command)
 app.command("config")(show_config)
 app.add_typer(bundles.app, name="bundles")

@@ -1,4 +1,4 @@
-"""`features` and `demo`."""
+"""`features`, `encoders` and `demo`."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from bundle.errors import InputError
 from training.commands.options import Data
 from training.content.features import extract_features
+from training.content.portable import write_default_encoders
 from training.demo.catalogue import make_catalogue
 
 EncoderFolder = Annotated[
@@ -61,3 +62,11 @@ def demo(
     """Make a synthetic shop: drawn pictures, titles and users with planted tastes."""
     truth = make_catalogue(out, n_items=items, n_users=users, seed=seed)
     typer.echo(f"{out}: {len(truth.looks)} items with pictures, {len(truth.tastes)} users")
+
+
+def encoders(
+    out: Annotated[Path, typer.Argument(help="Folder that gets `text` and `image`.")],
+) -> None:
+    """Write the default encoders into folders, for services that get texts and pictures."""
+    for folder in write_default_encoders(out):
+        typer.echo(folder)

@@ -9,9 +9,10 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.content.onnx import ContentEncoder
+from bundle.content.pictures import UnreadableError, read_picture
 from training.content.cache import VectorCache, content_key
-from training.content.onnx import ContentEncoder
-from training.content.pictures import UnreadableError, read_picture
+from training.content.fingerprint import encoder_fingerprint
 
 COMMIT_BATCHES = 8
 """Batches between two commits to the cache: what a killed run has to repeat."""
@@ -68,10 +69,11 @@ def encode_contents(
     """
     done = Encoded(np.zeros((n_items, encoder.dim), np.float32))
     step = COMMIT_BATCHES * batch_size
+    fingerprint = encoder_fingerprint(encoder)
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(contents), step):
             part = contents[start : start + step]
-            _encode_part(part, done, encoder, cache, pool, batch_size)
+            _encode_part(part, done, encoder, fingerprint, cache, pool, batch_size)
             bar.update(len(part))
     return done
 
@@ -80,6 +82,7 @@ def _encode_part(
     part: Sequence[Content],
     done: Encoded,
     encoder: ContentEncoder,
+    fingerprint: str,
     cache: VectorCache,
     pool: ThreadPoolExecutor,
     batch_size: int,
@@ -90,7 +93,7 @@ def _encode_part(
         if isinstance(raw, UnreadableError):
             done.failed.append((content, str(raw)))
             continue
-        key = keys[content.row] = content_key(encoder.fingerprint, raw)
+        key = keys[content.row] = content_key(fingerprint, raw)
         content_of[key] = raw
     vectors = cache.get(list(content_of), encoder.dim)
     done.n_cached += sum(key in vectors for key in keys.values())

@@ -9,9 +9,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from bundle.content.encoders import ImageEncoder, TextEncoder, load_encoder
+from bundle.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 from bundle.errors import InputError
-from training.content.encoders import ImageEncoder, TextEncoder, load_encoder
-from training.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 
 _MODEL_FILE = "model.onnx"
 _EXPORT_VERSION = b"1"

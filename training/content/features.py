@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from bundle.content.encoders import load_encoder
+from bundle.content.onnx import ContentEncoder
+from bundle.content.pictures import quiet_pillow
 from bundle.errors import InputError
 from training.content.batches import Content, encode_contents
 from training.content.cache import CACHE_FILE, VectorCache, cache_folder
 from training.content.defaults import default_image_encoder, default_text_encoder
-from training.content.encoders import load_encoder
 from training.content.items import ItemContent, read_item_content
-from training.content.onnx import ContentEncoder
-from training.content.pictures import quiet_pillow
 from training.content.report import (
     N_EXAMPLES,
     FeatureReport,

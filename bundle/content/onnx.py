@@ -1,28 +1,22 @@
-"""What all ONNX encoders share: the session, the fingerprint, the check against the description.
+"""What all ONNX encoders share: the session, and the check against the description.
 
 Shapes: `B` items of a batch, `L` tokens of the longest text in it, `F` features.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from bundle.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 from bundle.errors import InputError
 from bundle.onnx import open_session
-from training.content.specs import SPEC_FILE, ImageEncoderSpec, TextEncoderSpec
 
 Prepared: TypeAlias = NDArray[Any]
 """One item as the model wants it: token ids [≤ L] int64, or pixels float32."""
-
-_RECIPE = b"1"
-"""To be raised when the code between content and vector changes: it invalidates caches."""
 
 _DTYPES = {
     "tensor(int64)": np.int64,
@@ -37,14 +31,17 @@ class ContentEncoder(ABC):
     """Turns the content of items into vectors.
 
     Attributes:
+        spec: the description.
         name: the model's path, for messages.
-        fingerprint: sha256 hex of everything that decides about a vector.
+        model: the model's file.
+        parts: further files that decide about a vector.
         dim: F.
 
     Raises:
         InputError: the model cannot be loaded, or it does not fit its description.
     """
 
+    spec: TextEncoderSpec | ImageEncoderSpec
     dim: int
 
     def __init__(
@@ -55,12 +52,13 @@ class ContentEncoder(ABC):
         threads: int,
     ) -> None:
         path = folder / spec.model
+        self.spec = spec
         self.name = str(path)
-        self._normalize = spec.normalize
+        self.model = path
+        self.parts = parts
         try:
-            self.fingerprint = _fingerprint(spec, path, parts)
             self._session = open_session(path, threads, ("CPUExecutionProvider",))
-        # onnx and onnxruntime raise what protobuf and C++ hand them, with no common base.
+        # onnxruntime raises what protobuf and C++ hand it, with no common base.
         except Exception as error:
             raise InputError(
                 f"{path}: cannot be loaded as an encoder ({_first_line(error)})"
@@ -93,7 +91,7 @@ class ContentEncoder(ABC):
         fixed = next(iter(self._inputs.values())).shape[0] == 1
         groups = [[item] for item in batch] if fixed else [batch]
         vectors = np.concatenate([self._encode(group) for group in groups])
-        if self._normalize:
+        if self.spec.normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return vectors
 
@@ -107,21 +105,3 @@ class ContentEncoder(ABC):
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _fingerprint(
-    spec: TextEncoderSpec | ImageEncoderSpec, model: Path, parts: Sequence[Path]
-) -> str:
-    digest = hashlib.sha256(_RECIPE)
-    digest.update(spec.model_dump_json(exclude={"model", "tokenizer"}).encode())
-    graph = onnx.load(str(model), "protobuf", load_external_data=False).graph
-    # Weights above 2 GiB lie in files of their own, which the model's bytes only name.
-    weights = {
-        model.parent / ExternalDataInfo(tensor).location
-        for tensor in graph.initializer
-        if uses_external_data(tensor)
-    }
-    for path in (model, *parts, *sorted(weights)):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

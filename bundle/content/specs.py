@@ -1,6 +1,6 @@
 """What an encoder of titles or pictures expects, as it is written in its `encoder.json`.
 
-A folder with `encoder.json` and an ONNX file is all that `training.content.encoders` needs to run
+A folder with `encoder.json` and an ONNX file is all that `bundle.content.encoders` needs to run
 somebody's own encoder; the two default ones are described by the same classes.
 """
 

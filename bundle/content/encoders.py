@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from bundle.content.onnx import ContentEncoder, Prepared
+from bundle.content.pictures import decode_picture, fit_square
+from bundle.content.specs import ImageEncoderSpec, TextEncoderSpec, read_spec
 from bundle.errors import InputError
-from training.content.onnx import ContentEncoder, Prepared
-from training.content.pictures import decode_picture, fit_square
-from training.content.specs import ImageEncoderSpec, TextEncoderSpec, read_spec
 
 
 class TextEncoder(ContentEncoder):
     """UTF-8 text → vector."""
 
+    spec: TextEncoderSpec
+
     def __init__(self, folder: Path, spec: TextEncoderSpec, threads: int) -> None:
         tokenizer = folder / spec.tokenizer
         super().__init__(folder, spec, [tokenizer], threads)
-        self.spec = spec
         self._names = [n for n in (spec.ids_input, spec.mask_input, spec.types_input) if n]
         for name in self._names:
             self._known(name, list(self._inputs), "input")
@@ -72,9 +73,10 @@ class TextEncoder(ContentEncoder):
 class ImageEncoder(ContentEncoder):
     """Picture file → vector."""
 
+    spec: ImageEncoderSpec
+
     def __init__(self, folder: Path, spec: ImageEncoderSpec, threads: int) -> None:
         super().__init__(folder, spec, [], threads)
-        self.spec = spec
         names = list(self._inputs)
         self._input = self._known(spec.input or names[0], names, "input")
         self._mean = np.asarray(spec.mean, np.float32) * 255
