@@ -16,9 +16,9 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ BLOCK = 65_536
 """Rows of large arrays that are looked at a time."""
 INDEX_SAMPLE = 200
 """Users by whose vectors the index is tuned."""
+CLOCKS_DIFFER = timedelta(minutes=10)
+"""How far the clock of another publisher may be ahead."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,15 @@ def _write_table(table: pa.Table, path: Path) -> None:
         writer.write_table(table)
 
 
-def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
+def write_bundle(
+    directory: Path, contents: BundleContents, others: Iterable[datetime] = ()
+) -> Manifest:
     """Write all files into an empty directory, the manifest last.
+
+    Args:
+        directory: an empty one.
+        contents: what is written.
+        others: when the bundles beside it were made; see `_time_of_making`.
 
     Returns:
         The manifest, of which `version()` is the name that the directory should get.
@@ -144,7 +153,7 @@ def write_bundle(directory: Path, contents: BundleContents) -> Manifest:
     (directory / "report.json").write_text(json.dumps(c.report, indent=1))
     index, index_info = build_index(c.item_vectors, _some_tastes(c.user_vectors))
     save_index(index, directory / "items.faiss")
-    return _write_manifest(directory, contents, index_info)
+    return _write_manifest(directory, contents, index_info, _time_of_making(others))
 
 
 def popularity(seen: Csr, weights: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -174,9 +183,23 @@ def seal(directory: Path, manifest: Manifest, verdict: Verdict) -> Manifest:
     return sealed
 
 
-def _write_manifest(directory: Path, c: BundleContents, index_info: IndexInfo) -> Manifest:
+def _time_of_making(others: Iterable[datetime]) -> datetime:
+    """Now, in whole seconds, or a second after the newest of the others.
+
+    Versions are sorted by this time, so bundles of one second, or of publishers whose clocks
+    differ, must not change places. What a clock made that was far ahead is not followed: the age of
+    all later bundles would be wrong.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    near = (made + timedelta(seconds=1) for made in others if made < now + CLOCKS_DIFFER)
+    return max([now, *near])
+
+
+def _write_manifest(
+    directory: Path, c: BundleContents, index_info: IndexInfo, created_at: datetime
+) -> Manifest:
     manifest = Manifest(
-        created_at=datetime.now(UTC).replace(microsecond=0),
+        created_at=created_at,
         parent_version=c.parent_version,
         data_fingerprint=c.data_fingerprint,
         n_users=len(c.users),

@@ -13,6 +13,7 @@ from bundle.errors import BundleError
 MANIFEST = "manifest.json"
 POPULARITY = "popularity"
 """Name of a part of one column: an item's bias, where users have 1. It is the last one."""
+STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class _Strict(BaseModel):
@@ -133,7 +134,7 @@ class Manifest(_Strict):
 
     def version(self) -> str:
         """`<UTC time>-<first 8 hex of the manifest's sha256>`."""
-        stamp = self.created_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+        stamp = self.created_at.astimezone(UTC).strftime(STAMP)
         return f"{stamp}-{hashlib.sha256(self.to_bytes()).hexdigest()[:8]}"
 
     @classmethod
@@ -172,6 +173,11 @@ class Manifest(_Strict):
             raise BundleError(
                 f"{where}: was altered, or is that of another bundle, {self.version()}"
             )
+
+
+def made_at(version: str) -> datetime:
+    """UTC time at which a bundle was made, as its version says."""
+    return datetime.strptime(version.partition("-")[0], STAMP).replace(tzinfo=UTC)
 
 
 def describe(path: Path) -> FileEntry:

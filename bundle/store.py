@@ -22,7 +22,7 @@ from bundle.download_cache import DownloadCache
 from bundle.errors import BundleError, StoreError
 from bundle.loading import Bundle
 from bundle.local_storage import LocalStorage
-from bundle.manifest import MANIFEST, Manifest, Verdict
+from bundle.manifest import MANIFEST, Manifest, Verdict, made_at
 from bundle.object_storage import ObjectStorage
 from bundle.storage import Storage
 from bundle.store_url import parse_root
@@ -136,7 +136,8 @@ class BundleStore:
     ) -> str:
         """Write a bundle, verify what was written, and make it the live one.
 
-        A crash at any moment leaves the pointer where it was; the next call cleans up.
+        A crash at any moment leaves the pointer where it was; the next call cleans up. Its version
+        comes after those that are there, even of the same second.
 
         Args:
             contents: what is written.
@@ -151,7 +152,11 @@ class BundleStore:
             StoreError: somebody else is publishing.
             BundleError: what was written does not load.
         """
-        return self._take_in(partial(write_bundle, contents=contents), judge, prepare)
+
+        def write(staging: Path) -> Manifest:
+            return write_bundle(staging, contents, map(made_at, self.versions()))
+
+        return self._take_in(write, judge, prepare)
 
     def copy(self, source: "BundleStore", version: str | None = None) -> str:
         """Copy a bundle of another store, its live one by default, and make it live here.

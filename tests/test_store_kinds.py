@@ -1,7 +1,6 @@
 """What holds for every store: a directory, fsspec's memory and local file system, S3."""
 
-from datetime import datetime, timedelta
-from itertools import count
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -30,19 +29,6 @@ def place(request, tmp_path, monkeypatch) -> ObjectPlace:
 @pytest.fixture
 def store(place) -> BundleStore:
     return place.store()
-
-
-@pytest.fixture
-def seconds(monkeypatch) -> None:
-    """Bundles are made a second apart, so that their names are in the order of time."""
-    passed = count()
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz):
-            return datetime(2026, 1, 1, tzinfo=tz) + timedelta(seconds=next(passed))
-
-    monkeypatch.setattr(bundle_contents, "datetime", Clock)
 
 
 def test_what_was_published_is_what_is_loaded(store, place, tmp_path):
@@ -122,7 +108,21 @@ def test_a_failed_publish_leaves_nothing_behind(store, place):
     assert place.objects() == before
 
 
-@pytest.mark.usefixtures("seconds")
+def test_versions_are_in_the_order_of_publishing_whatever_clocks_say(store, monkeypatch):
+    noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    clocks = [noon] * 3 + [noon - timedelta(seconds=90), noon + timedelta(days=700), noon]
+    versions = []
+    for seed, time in enumerate(clocks):
+        clock = type("Clock", (datetime,), {"now": staticmethod(lambda _, time=time: time)})
+        monkeypatch.setattr(bundle_contents, "datetime", clock)
+        versions.append(publish(store, seed))
+    # A clock that was far ahead is not followed by those that come after.
+    far_ahead = versions.pop(4)
+    stamps = [f"20260101T12000{second}Z" for second in range(5)]
+    assert [version.partition("-")[0] for version in versions] == stamps
+    assert store.versions() == [*versions, far_ahead]
+
+
 def test_the_newest_the_live_and_pinned_bundles_stay(store, place):
     versions = [publish(store, seed) for seed in range(7)]
     assert store.versions() == versions
@@ -170,7 +170,6 @@ def test_a_bundle_is_copied_from_a_directory_and_back(store, place, tmp_path):
     place.store(tmp_path / "fresh").verify(version)
 
 
-@pytest.mark.usefixtures("seconds")
 def test_a_damaged_bundle_does_not_keep_others_from_being_collected(store, place):
     versions = [publish(store, seed) for seed in range(3)]
     place.remove(f"bundles/{versions[0]}/items.faiss")
