@@ -88,7 +88,8 @@ def load_index(path: Path, info: IndexInfo, n_items: int, dim: int) -> Any:
         BundleError: it cannot be read, or its size or width is not the bundle's.
     """
     try:
-        index: Any = faiss.read_index(str(path))
+        # Mapped as the vectors are: workers share it, and opening it reads nothing.
+        index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
         raise BundleError(f"{path}: FAISS cannot read it ({error})") from error
     if (index.ntotal, index.d) != (n_items, dim):

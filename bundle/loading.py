@@ -9,17 +9,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bundle.contents import BLOCK, EncoderSample
+from bundle.contents import EncoderSample
 from bundle.csr import Csr
 from bundle.encoders import ItemEncoder, UserEncoder
 from bundle.errors import BundleError, InputError
 from bundle.ids import IdMap
 from bundle.index import load_index
-from bundle.manifest import MANIFEST, Manifest, describe
+from bundle.manifest import MANIFEST, Manifest
+from bundle.verified import VerifiedFiles
 
 ENCODER_TOLERANCE = 1e-3
 """Largest difference between an encoder's stored and recomputed sample outputs: graph rewrites
 of another ONNX Runtime version or a GPU change float32 sums, a wrong file changes much more."""
+CHECKED = 4096
+"""Rows of vectors that are looked at a time: 2 MB of 128 columns, which a core's cache holds."""
 PART_TOLERANCE = 1e-4
 """Largest difference between a vector's element and the sum of its parts."""
 
@@ -30,11 +33,8 @@ def verify_files(directory: Path, manifest: Manifest) -> None:
     Raises:
         BundleError: a file is missing, has another size or another checksum.
     """
-    for name, expected in manifest.files.items():
-        path = directory / name
-        if not path.is_file():
-            raise BundleError(f"{path}: is missing")
-        expected.compare(describe(path), path)
+    with VerifiedFiles(directory, manifest) as files:
+        files.check_all()
 
 
 @dataclass(frozen=True)
@@ -74,41 +74,45 @@ class Bundle:
             BundleError: something does not fit; the message names the file.
         """
         manifest = Manifest.read(directory)
-        verify_files(directory, manifest)
-        users = _read_ids(directory / "users.arrow", "user_id", manifest.n_users)
-        item_table = _map_table(directory / "items.arrow")
-        items = _read_ids(directory / "items.arrow", "item_id", manifest.n_items)
-        indptr = _map_array(directory / "seen_indptr.npy", (len(users) + 1,), np.int64)
-        seen_path = directory / "seen_indices.npy"
-        seen = Csr(indptr, _map_array(seen_path, (int(indptr[-1]),), np.int32), len(items))
-        weights = _map_array(directory / "seen_weights.npy", (seen.nnz,), np.float32)
-        _check_finite(directory / "seen_weights.npy", weights)
-        bundle = cls(
+        with VerifiedFiles(directory, manifest, threads) as files:
+            bundle = cls._open(manifest, files, directory, threads)
+            _check_parts(directory, bundle)
+            _check_encoders(files.path("encoder_sample.npz"), bundle)
+            files.check_all()
+        return bundle
+
+    @classmethod
+    def _open(
+        cls, manifest: Manifest, files: VerifiedFiles, directory: Path, threads: int
+    ) -> "Bundle":
+        n_items, dim = manifest.n_items, manifest.dim
+        users = _read_ids(files.path("users.arrow"), "user_id", manifest.n_users)
+        items = _read_ids(files.path("items.arrow"), "item_id", n_items)
+        indptr = _map_array(files.path("seen_indptr.npy"), (len(users) + 1,), np.int64)
+        indices = _map_array(files.path("seen_indices.npy"), (int(indptr[-1]),), np.int32)
+        seen = Csr(indptr, indices, n_items)
+        weights = _map_array(files.path("seen_weights.npy"), (seen.nnz,), np.float32)
+        _check_finite(files.path("seen_weights.npy"), weights)
+        widths = sum(part.stop - part.start for part in manifest.parts)
+        return cls(
             version=manifest.version(),
             manifest=manifest,
             users=users,
             items=items,
-            user_vectors=_map_vectors(directory / "user_vectors.npy", len(users), manifest.dim),
-            item_vectors=_map_vectors(directory / "item_vectors.npy", len(items), manifest.dim),
-            item_parts=_map_vectors(
-                directory / "item_parts.npy",
-                len(items),
-                sum(part.stop - part.start for part in manifest.parts),
-            ),
+            user_vectors=_map_vectors(files.path("user_vectors.npy"), len(users), dim),
+            item_vectors=_map_vectors(files.path("item_vectors.npy"), n_items, dim),
+            item_parts=_map_vectors(files.path("item_parts.npy"), n_items, widths),
             seen=seen,
             seen_weights=weights,
-            popularity=_map_array(directory / "popularity.npy", (len(items),), np.int64),
-            item_table=item_table,
-            index=load_index(directory / "items.faiss", manifest.index, len(items), manifest.dim),
-            item_encoder=ItemEncoder(directory / "item_encoder.onnx", manifest.modalities, threads),
-            user_encoder=UserEncoder(directory / "user_encoder.onnx", threads),
-            config=json.loads((directory / "config.json").read_bytes()),
-            report=json.loads((directory / "report.json").read_bytes()),
+            popularity=_map_array(files.path("popularity.npy"), (n_items,), np.int64),
+            item_table=_map_table(files.path("items.arrow")),
+            index=load_index(files.path("items.faiss"), manifest.index, n_items, dim),
+            item_encoder=ItemEncoder(files.path("item_encoder.onnx"), manifest.modalities, threads),
+            user_encoder=UserEncoder(files.path("user_encoder.onnx"), threads),
+            config=json.loads(files.path("config.json").read_bytes()),
+            report=json.loads(files.path("report.json").read_bytes()),
             directory=directory,
         )
-        _check_parts(directory, bundle)
-        _check_encoders(directory, bundle)
-        return bundle
 
     def history(self, user_idx: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """item_idx [H], ascending, that a user interacted with, and what each counts [H]."""
@@ -135,8 +139,8 @@ def _map_vectors(path: Path, rows: int, dim: int) -> NDArray[np.float32]:
 
 
 def _check_finite(path: Path, array: NDArray[np.float32]) -> None:
-    for start in range(0, len(array), BLOCK):
-        block = array[start : start + BLOCK]
+    for start in range(0, len(array), CHECKED):
+        block = array[start : start + CHECKED]
         finite = np.isfinite(block).reshape(len(block), -1).all(1)
         if not finite.all():
             raise BundleError(f"{path}: row {start + int(np.argmin(finite))} is not finite")
@@ -164,8 +168,8 @@ def _check_parts(directory: Path, bundle: "Bundle") -> None:
     manifest = bundle.manifest
     if any(not 0 <= part.start < part.stop <= manifest.dim for part in manifest.parts):
         raise BundleError(f"{directory / MANIFEST}: parts are outside columns 0…{manifest.dim}")
-    for start in range(0, manifest.n_items, BLOCK):
-        rows = slice(start, start + BLOCK)
+    for start in range(0, manifest.n_items, CHECKED):
+        rows = slice(start, start + CHECKED)
         rest = np.array(bundle.item_vectors[rows])
         for number, part in enumerate(manifest.parts):
             rest[:, part.start : part.stop] -= bundle.item_parts[
@@ -179,8 +183,8 @@ def _check_parts(directory: Path, bundle: "Bundle") -> None:
             )
 
 
-def _check_encoders(directory: Path, bundle: Bundle) -> None:
-    sample = EncoderSample.load(directory / "encoder_sample.npz")
+def _check_encoders(path: Path, bundle: Bundle) -> None:
+    sample = EncoderSample.load(path)
     outputs = {
         "item_encoder.onnx": (
             bundle.item_encoder.encode(sample.features, sample.present),
@@ -193,9 +197,9 @@ def _check_encoders(directory: Path, bundle: Bundle) -> None:
     }
     for name, (found, expected) in outputs.items():
         if found.shape != expected.shape or found.shape[1] != bundle.manifest.dim:
-            raise BundleError(f"{directory / name}: makes {found.shape}, not {expected.shape}")
+            raise BundleError(f"{path.with_name(name)}: makes {found.shape}, not {expected.shape}")
         difference = float(np.abs(found - expected).max(initial=0.0))
         if not difference <= ENCODER_TOLERANCE:
             raise BundleError(
-                f"{directory / name}: differs from the stored sample by {difference:.2g}"
+                f"{path.with_name(name)}: differs from the stored sample by {difference:.2g}"
             )

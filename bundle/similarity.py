@@ -25,7 +25,8 @@ class Directions:
 
     @classmethod
     def of(cls, vectors: NDArray[np.float32]) -> "Directions":
-        return cls(vectors, np.linalg.norm(vectors, axis=1))
+        # np.linalg.norm makes a squared copy of all vectors first.
+        return cls(vectors, np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))
 
     def cosines(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """With a unit vector [·]; vectors of length 0 are nowhere."""

@@ -127,6 +127,30 @@ def test_wrong_content_under_right_checksums_is_refused(store, tmp_path):
     assert Bundle.load(directory).version == directory.name
 
 
+@pytest.mark.parametrize("name", ["users.arrow", "items.faiss", "encoder_sample.npz"])
+def test_a_file_that_the_manifest_does_not_name_is_not_opened(store, name):
+    directory = store.path(publish(store))
+    manifest = Manifest.read(directory)
+    files = {file: entry for file, entry in manifest.files.items() if file != name}
+    altered = manifest.model_copy(update={"files": files})
+    (directory / "manifest.json").write_bytes(altered.to_bytes())
+    with pytest.raises(BundleError, match=f"{name}: is not in the manifest"):
+        Bundle.load(directory)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_find_the_same_damage(store, threads):
+    directory = store.path(publish(store))
+    assert Bundle.load(directory, threads).version == directory.name
+    for name in ("config.json", "item_parts.npy"):  # the first and one of the last
+        path = directory / name
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(BundleError, match=f"{name}: its checksum is not the manifest's"):
+            Bundle.load(directory, threads)
+        path.write_bytes(whole)
+
+
 def test_an_encoder_that_does_not_make_the_stored_sample_is_refused(store):
     first, second = publish(store, 0), publish(store, 1)
     other = (store.path(second) / "item_encoder.onnx").read_bytes()
