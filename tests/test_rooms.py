@@ -44,13 +44,22 @@ def test_models_know_torch_and_nothing_of_files_frames_or_the_web():
         assert imported(path) <= known, path
 
 
-@pytest.mark.parametrize("module", ["bundle.store", "service.app", "service.__main__"])
-def test_serving_never_loads_what_only_training_needs(module):
-    code = f"import sys, {module}; print(*sorted(m for m in {HEAVY!r} if m in sys.modules))"
+def loaded(by: str, modules: tuple[str, ...]) -> str:
+    """Which of some modules a module loads."""
+    code = f"import sys, {by}; print(*sorted(m for m in {modules!r} if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == ""
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("module", ["bundle.store", "service.app", "service.__main__"])
+def test_serving_never_loads_what_only_training_needs(module):
+    assert loaded(module, HEAVY) == ""
+
+
+def test_commands_that_need_no_torch_do_not_wait_for_it():
+    assert loaded("training.commands", ("torch", "optuna", "tensorboard")) == ""
 
 
 def documents() -> list[Path]:

@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bundle.csr import Csr
-from training.config import FitConfig, RunOptions
+from training.config import Baseline, FitConfig, RunOptions
 from training.fit import fit
 from training.metrics import DEFAULT_KS
 from training.ranking import evaluate_scores
 from training.split import Split
-
-
-class Baseline(StrEnum):
-    """A baseline's name, as the command line takes it and the results show it."""
-
-    POPULARITY = "popularity"
-    ITEM_CF = "item_cf"
-    LIGHTGCN = "lightgcn"
 
 
 def evaluate_baseline(

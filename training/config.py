@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,14 @@ class RunOptions(BaseModel):
     """Where the model is fitted."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 takes what torch finds."""
+
+
+class Baseline(StrEnum):
+    """A baseline's name, as the command line takes it and the results show it."""
+
+    POPULARITY = "popularity"
+    ITEM_CF = "item_cf"
+    LIGHTGCN = "lightgcn"
 
 
 def load_config(file: Path | None, assignments: list[str]) -> FitConfig:

@@ -1,4 +1,7 @@
-"""The command line: a function for each command; results on stdout, progress on stderr."""
+"""The command line: a function for each command; results on stdout, progress on stderr.
+
+Commands import torch, and what does, when they are called: the others need not wait for it.
+"""
 
 import typer
 

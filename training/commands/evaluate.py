@@ -7,7 +7,6 @@ import typer
 
 from bundle.errors import InputError
 from bundle.store import BundleStore
-from training.baselines import Baseline, evaluate_baseline
 from training.commands.options import (
     Cache,
     Data,
@@ -18,7 +17,7 @@ from training.commands.options import (
     read_and_split,
     run_options,
 )
-from training.config import stored_config
+from training.config import Baseline, stored_config
 from training.evaluate import Evaluation, evaluate_bundle
 
 
@@ -47,6 +46,8 @@ def evaluate(
     Full ranking over all items, train interactions masked; the split is the one of the bundle's
     configuration. Ties never flatter. The lightgcn baseline is fitted anew, on ids alone.
     """
+    from training.baselines import evaluate_baseline
+
     bundle = BundleStore(store, cache).load(version)
     config = stored_config(bundle)
     dataset, split = read_and_split(data, config)

@@ -9,7 +9,6 @@ import typer
 
 from bundle.contents import BundleContents
 from bundle.store import BundleStore
-from training.checkpoint import Names
 from training.commands.options import (
     Assignments,
     Cache,
@@ -24,13 +23,10 @@ from training.commands.options import (
     run_options,
 )
 from training.config import FitConfig, load_config
-from training.export import make_contents
-from training.fit import fit as fit_model
 from training.gate import MOST
 from training.heldout import HeldOut
 from training.judge import Judge, judged_publish
 from training.split import Split
-from training.workers import is_first
 
 
 def fit(
@@ -64,6 +60,11 @@ def fit(
 
     All hyper-parameters, with their defaults, are printed by `python -m training config`.
     """
+    from training.checkpoint import Names
+    from training.export import make_contents
+    from training.fit import fit as fit_model
+    from training.workers import is_first
+
     started = time.perf_counter()
     options = run_options(seed, device, threads)
     fit_config = load_config(config, assignments or [])

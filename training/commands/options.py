@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 import typer
 
 from bundle.errors import InputError
@@ -40,7 +39,11 @@ def run_options(seed: int, device: Literal["cpu", "cuda"], threads: int) -> RunO
     Raises:
         InputError: there is no such device.
     """
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda":
+        import torch
+
+        if torch.cuda.is_available():
+            return RunOptions(seed=seed, device=device, threads=threads)
         raise InputError("--device cuda: torch finds no CUDA device")
     return RunOptions(seed=seed, device=device, threads=threads)
 

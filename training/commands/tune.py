@@ -16,8 +16,6 @@ from training.commands.options import (
     run_options,
 )
 from training.config import config_toml, load_config
-from training.search_space import SEARCH_SPACE
-from training.tune import tune as search
 
 
 def tune(
@@ -45,6 +43,8 @@ def tune(
     The search starts from --config; what --set gives stays as it is. Valid recall@20 decides, test
     is never looked at. A killed search goes on with the same command.
     """
+    from training.tune import tune as search
+
     given = assignments or []
     fit_config = load_config(config, given)
     options = run_options(0, device, threads)
@@ -76,5 +76,7 @@ def tune(
 
 def _fixed(assignments: list[str]) -> frozenset[str]:
     """Keys of the search space that --set gives, alone or with their whole section."""
+    from training.search_space import SEARCH_SPACE
+
     given = {assignment.partition("=")[0].strip() for assignment in assignments}
     return frozenset(key for key in SEARCH_SPACE if key in given or key.partition(".")[0] in given)
