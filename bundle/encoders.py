@@ -16,14 +16,15 @@ from bundle.onnx import open_session
 
 Float = NDArray[np.float32]
 
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+PROVIDERS = (CUDA, CPU)
+"""A GPU where ONNX Runtime finds one."""
 
-PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
-
-def _session(path: Path, threads: int) -> Any:
+def _session(path: Path, threads: int, providers: tuple[str, ...]) -> Any:
     # Whatever ONNX Runtime says, and it raises many things, the file is unusable.
     try:
-        return open_session(path, threads, PROVIDERS)
+        return open_session(path, threads, providers)
     except Exception as error:
         raise BundleError(f"{path}: ONNX Runtime cannot load it ({error})") from error
 
@@ -41,11 +42,18 @@ class ItemEncoder:
         path: `item_encoder.onnx`; one input for each modality and `present`.
         modalities: name → F_m in the order of the columns of `present`.
         threads: threads of ONNX Runtime.
+        providers: of ONNX Runtime, in order of preference.
     """
 
-    def __init__(self, path: Path, modalities: Mapping[str, int], threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        modalities: Mapping[str, int],
+        threads: int = 1,
+        providers: tuple[str, ...] = PROVIDERS,
+    ) -> None:
         self.modalities = dict(modalities)
-        self._session = _session(path, threads)
+        self._session = _session(path, threads, providers)
         _check_inputs(self._session, [*self.modalities, "present"], path)
 
     def encode(self, features: Mapping[str, Float], present: NDArray[np.bool_]) -> Float:
@@ -68,11 +76,18 @@ class ItemEncoder:
 
 
 class UserEncoder:
-    """The vectors of a user's items → a user vector (fold-in)."""
+    """The vectors of a user's items → a user vector (fold-in); arguments as of `ItemEncoder`."""
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._session = _session(path, threads)
+    def __init__(
+        self, path: Path, threads: int = 1, providers: tuple[str, ...] = PROVIDERS
+    ) -> None:
+        self._session = _session(path, threads, providers)
         _check_inputs(self._session, ["item_vectors", "mask", "weights"], path)
+
+    @property
+    def provider(self) -> str:
+        """What runs it; ONNX Runtime falls back to the CPU where a GPU cannot be used."""
+        return str(self._session.get_providers()[0])
 
     def encode(self, item_vectors: Float, mask: NDArray[np.bool_], weights: Float) -> Float:
         """User vectors [B, D] from histories [B, H, D], mask [B, H] and weights [B, H]."""

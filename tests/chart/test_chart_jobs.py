@@ -66,7 +66,7 @@ def test_refresh_runs_once_with_the_options_that_are_given():
     )
     [container] = pod_templates(values)[f"{NAME}-refresh"]["spec"]["containers"]
     assert container["args"] == [
-        *("refresh", "--store", "/store", "--once"),
+        *("refresh", "--store", "/store", "--once", "--threads", "2"),
         *("--items", "/data/items.csv"),
     ]
 
@@ -86,6 +86,11 @@ def test_a_gpu_is_a_limit_and_a_place():
         assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
     service = pod_templates(MATRIX["gpu"])[NAME]["spec"]
     assert "nodeSelector" not in service
+
+
+def test_a_refresh_on_a_gpu_takes_no_cpu_instead_and_its_threads_follow_the_limit():
+    [container] = pod_templates(MATRIX["gpu"])[f"{NAME}-refresh"]["spec"]["containers"]
+    assert container["args"][-4:] == ["--threads", "8", "--device", "cuda"]
 
 
 def test_threads_of_pytorch_follow_the_limit():

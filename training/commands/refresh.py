@@ -3,7 +3,7 @@
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -46,6 +46,10 @@ def refresh(
     ] = False,
     force: Force = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")] = 1,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"],
+        typer.Option(help="Where vectors are made; auto: on a GPU that ONNX Runtime can use."),
+    ] = "auto",
     keep_events: Annotated[
         float, typer.Option(min=0, help="Days that events stay in the service's log.")
     ] = 7.0,
@@ -92,6 +96,7 @@ def refresh(
     options = RefreshOptions(
         items=items,
         threads=threads,
+        device=device,
         forced=force,
         keep_seconds=keep_events * 24 * 3600,
         preload=Preload(client, redis_namespace, preload, vector_ttl) if client else None,

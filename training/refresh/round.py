@@ -22,6 +22,7 @@ from bundle.store import BundleStore
 from training.heldout import HeldOut
 from training.judge import Judge, judged_publish
 from training.refresh.archive import Archive
+from training.refresh.device import Device, encoders_on
 from training.refresh.items import NextItems, next_items, read_changes
 from training.refresh.noted import read_notes
 from training.refresh.preload import Preload
@@ -38,6 +39,7 @@ class RefreshOptions:
     Attributes:
         items: a table or folder of items, see `read_changes`.
         threads: of ONNX Runtime.
+        device: of the encoders.
         forced: why to publish even if the gate refuses.
         keep_seconds: how long events stay in the service's log after they are in the archive.
         preload: writes vectors of the candidate into Redis; None where there is none.
@@ -46,6 +48,7 @@ class RefreshOptions:
 
     items: Path | None = None
     threads: int = 1
+    device: Device = "auto"
     forced: str | None = None
     keep_seconds: float = 7 * 24 * 3600
     preload: Preload | None = None
@@ -89,7 +92,8 @@ def refresh(
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             stack.enter_context(store.alone("refresh"))
-        live = store.load(threads=options.threads)
+        opened = store.load(threads=options.threads)
+        live = encoders_on(opened, options.device, options.threads)
         known = read_notes(sources, live, all_items=options.items is not None)
         archive = Archive(store.storage, scratch)
         if not dry_run:
@@ -113,7 +117,10 @@ def refresh(
         started = time.monotonic()
         users = next_users(live, items, spill, work)
         seconds = time.monotonic() - started
-        options.say(f"{len(users.encoded):,} of {spill.n_users:,} users encoded, {seconds:.0f} s")
+        options.say(
+            f"{len(users.encoded):,} of {spill.n_users:,} users encoded, {seconds:.0f} s, "
+            f"by {live.user_encoder.provider}"
+        )
         contents = _contents(live, items, spill, users, taken)
         judge = Judge(
             store,
