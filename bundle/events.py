@@ -18,7 +18,8 @@ belongs to a user lies in one slot of a cluster:
 
 The recent events of a user who was erased begin with the line `erased`, and do not expire: a bundle
 from before would count again. In SQLite the tables of SCHEMA hold the same. Numbers of notes, and
-in SQLite of events, begin at the µs since 1970, so that they go on where all else was lost.
+in SQLite of events, begin at the µs since 1970, events' at each start, so that they go on where all
+else was lost, or an older copy was restored.
 """
 
 import base64
@@ -41,8 +42,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, item_id TEXT NOT NULL,
     type TEXT NOT NULL, timestamp REAL NOT NULL, weight REAL NOT NULL, arm TEXT);
-INSERT INTO sqlite_sequence SELECT 'events', strftime('%s') * 1000000
+INSERT INTO sqlite_sequence SELECT 'events', 0
     WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'events');
+UPDATE sqlite_sequence
+    SET seq = max(seq, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER))
+    WHERE name = 'events';
 CREATE INDEX IF NOT EXISTS events_of_user ON events (user_id, number);
 CREATE TABLE IF NOT EXISTS once (digest TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS once_expires ON once (expires);

@@ -326,6 +326,23 @@ def test_only_one_refreshes_at_a_time_and_only_the_bundle_that_it_saw(store, hap
     assert store.load().manifest.taken.events == 0
 
 
+def test_what_comes_after_an_older_copy_of_the_log_was_restored_counts(store, happens, tmp_path):
+    happens.events([event("early", "item-1")])
+    copy = tmp_path / "copy.sqlite3"
+    shutil.copyfile(happens.path, copy)
+    happens.events([event(f"user-{n}", "item-2") for n in range(20)])
+    run(store)
+    for path in store.root.glob("state.sqlite3*"):
+        path.unlink()
+    shutil.copyfile(copy, happens.path)
+    happens.events([event("late", "item-3")])
+    run(store)
+    after = store.load()
+    assert history_of(after, "late") == {"item-3": 1}
+    assert history_of(after, "early") == {"item-1": 1}
+    assert "item-2" in history_of(after, "user-19")
+
+
 def test_events_leave_the_log_when_a_live_bundle_has_them(store, happens):
     happens.events([event("user-1", "item-1")])
     log = open_source(str(happens.path), RedisOptions())
