@@ -141,7 +141,7 @@ class Arm:
         self._process.wait(30)
 
 
-def replay(folder: Path, work: Path, seed: int, most_weeks: int) -> Replay:
+def replay(folder: Path, work: Path, seed: int, most_weeks: int, names: list[str]) -> Replay:
     """All weeks, in a folder of its own, with `work`'s features of the items."""
     clicks = read_log(folder)
     cut = int(SHARE * len(clicks))
@@ -151,7 +151,7 @@ def replay(folder: Path, work: Path, seed: int, most_weeks: int) -> Replay:
     write_data(data, clicks[:cut], folder / "items.jsonl")
     training(*fit, "--store", stores / "first")
     arms = []
-    for name in ARMS:
+    for name in names:
         shutil.copytree(stores / "first", stores / name)
         arms.append(Arm(name, stores / name))
     trained = {click.user for click in clicks[:cut]}
@@ -171,16 +171,20 @@ def replay(folder: Path, work: Path, seed: int, most_weeks: int) -> Replay:
             recalls = {arm.name: arm.recall(wanted) for arm in arms}
             for day in range(7):
                 today = [c for c in coming if start + day * DAY <= c.at < start + (day + 1) * DAY]
-                for arm in arms[1:]:
-                    arm.post(today)
+                for arm in arms:
+                    if arm.name != "frozen":
+                        arm.post(today)
             before |= {click.user for click in coming}
             until = [c for c in clicks if c.at < start + WEEK]
-            write_data(data, until, folder / "items.jsonl")
+            if "refit" in names:
+                write_data(data, until, folder / "items.jsonl")
             steps = {
                 "refresh": ("refresh", "--store", stores / "refresh"),
                 "refit": (*fit, "--store", stores / "refit", "--warm-start"),
             }
-            refused = [name for name, step in steps.items() if training(*step) == REFUSED]
+            refused = [
+                name for name, step in steps.items() if name in names and training(*step) == REFUSED
+            ]
             for arm in arms:
                 arm.swapped()
             weeks.append(Week(len(coming), recalls, refused))
@@ -200,13 +204,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with a .inter file")
     parser.add_argument("--out", type=Path, required=True, help="JSON; .md and .svg beside it")
     parser.add_argument("--weeks", type=int, default=100, help="at most")
+    parser.add_argument("--services", nargs="+", choices=ARMS, default=ARMS, help="[all]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the fits")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         replays: list[Replay] = []
         for seed in options.seeds:
-            replays.append(replay(options.data, work, seed, options.weeks))
+            replays.append(replay(options.data, work, seed, options.weeks, options.services))
             write(results(replays), options.data, options.out)
 
 

@@ -59,7 +59,7 @@ def by_user(replays: list[Replay], group: str, arm: str, less: str | None = None
     sums: dict[str, Any] = defaultdict(lambda: np.zeros(2))
     for weeks, trained in replays:
         for week in weeks:
-            for user in week.recalls[ARMS[0]]:
+            for user in week.recalls[arm]:
                 if group == "all" or (user in trained) == (group == "trained"):
                     recall = week.recalls[arm][user]
                     sums[user] += recall - (week.recalls[less][user] if less else 0), 1
@@ -84,45 +84,57 @@ def interval(sums: Sums) -> tuple[float, float]:
 def results(replays: list[Replay]) -> dict[str, Any]:
     """What is published: means by service and group, their differences, and means by week."""
     found: dict[str, Any] = {"means": {}, "differences": {}, "weeks": []}
+    arms = list(replays[0].weeks[0].recalls)
     for group in GROUPS:
-        for arm in ARMS:
+        for arm in arms:
             sums = by_user(replays, group, arm)
             seeds = [mean(by_user([r], group, arm)) for r in replays]
             found["means"].setdefault(arm, {})[group] = {"mean": mean(sums), "by_seed": seeds}
         found.setdefault("users", {})[group] = len(sums)
         found.setdefault("asked", {})[group] = int(sums[:, 1].sum()) // len(replays)
     for less, more in STEPS:
+        if not {less, more} <= set(arms):
+            continue
         sums = by_user(replays, "all", more, less)
         found["differences"][f"{more} - {less}"] = {"mean": mean(sums), "interval": interval(sums)}
     for number, same in enumerate(zip(*(r.weeks for r in replays), strict=True)):
         week: dict[str, Any] = {"week": number + 1, "events": same[0].events}
-        week["users"] = len(same[0].recalls[ARMS[0]])
-        for arm in ARMS:
+        week["users"] = len(same[0].recalls[arms[0]])
+        for arm in arms:
             week[arm] = float(np.mean([[*w.recalls[arm].values()] for w in same]))
         week["refused"] = sorted(name for w in same for name in w.refused)
         found["weeks"].append(week)
     return found
 
 
+def _seeds(count: int) -> str:
+    return f"{count} seeds (mean ± sd)." if count > 1 else "one seed."
+
+
+def _cell(of: dict[str, Any]) -> str:
+    spread = f" ± {np.std(of['by_seed'], ddof=1):.4f}" if len(of["by_seed"]) > 1 else ""
+    return f"{of['mean']:.4f}{spread}"
+
+
 def write(found: dict[str, Any], folder: Path, out: Path) -> None:
     """The numbers, a page with a table, and a plot."""
     provenance = {"command": command(folder), "hardware": hardware(), "versions": versions()}
     out.write_text(json.dumps({**found, **provenance}, indent=1) + "\n")
-    n_seeds = len(found["means"][ARMS[0]]["all"]["by_seed"])
+    arms = list(found["means"])
+    n_seeds = len(found["means"][arms[0]]["all"]["by_seed"])
     lines = [
         f"# Replay: {folder.name}",
         "",
         "recall@20 of what users do in the next week, by what the service has at its beginning",
         f"(`benchmarks/replay.py` says how); {len(found['weeks'])} weeks after the first"
-        f" {SHARE:.0%} of the log, {n_seeds} seeds (mean ± sd of the seeds).",
+        f" {SHARE:.0%} of the log, " + _seeds(n_seeds),
         "",
         "| | all | known at training | came since |",
         "|---|---|---|---|",
     ]
-    for arm in ARMS:
+    for arm in arms:
         cells = [found["means"][arm][group] for group in GROUPS]
-        shown = [f"{c['mean']:.4f} ± {np.std(c['by_seed'], ddof=n_seeds > 1):.4f}" for c in cells]
-        lines.append(f"| {arm} | {' | '.join(shown)} |")
+        lines.append(f"| {arm} | {' | '.join(map(_cell, cells))} |")
     for name, counts in (("users", "users"), ("users × weeks", "asked")):
         lines.append(f"| {name} | {' | '.join(str(found[counts][g]) for g in GROUPS)} |")
     lines += ["", "Differences, with 95 % intervals (bootstrap over users):", ""]
@@ -140,7 +152,7 @@ def write(found: dict[str, Any], folder: Path, out: Path) -> None:
     out.with_suffix(".md").write_text("\n".join(lines) + "\n")
     figure = Figure(figsize=(7, 3.5), layout="constrained")
     axes = figure.add_subplot()
-    for arm in ARMS:
+    for arm in arms:
         means = [week[arm] for week in found["weeks"]]
         axes.plot(range(1, len(means) + 1), means, marker="o", label=arm)
     axes.set(xlabel="week", ylabel=f"recall@{K} of the next week", ylim=(0, None))
