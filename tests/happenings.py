@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from bundle_builders import make_contents
 from numpy.typing import NDArray
 
 from bundle.events import Event, pack_change
+from bundle.loading import Bundle
 from bundle.overlay import ItemChange
 from bundle.store import BundleStore
 from service.local_state import LocalState
 from service.state import NewEvent, NewNote, State
+from training.refresh.drops import open_source
+from training.refresh.redis_client import RedisOptions
+from training.refresh.round import Outcome, RefreshOptions, refresh
 
 NOW = 1_700_000_000.0
 
@@ -78,3 +83,23 @@ def served_store(root: Path, seed: int = 0) -> BundleStore:
     store = BundleStore(root)
     store.publish(make_contents(60, 40, 8, rng=np.random.default_rng(seed)))
     return store
+
+
+def run(store: BundleStore, *sources: str | Path, **options: object) -> Outcome:
+    named = sources or (store.root / "state.sqlite3",)
+    opened = [open_source(str(source), RedisOptions()) for source in named]
+    dry_run = bool(options.pop("dry_run", False))
+    quiet = RefreshOptions(say=lambda _: None, **options)  # type: ignore[arg-type]
+    return refresh(store, opened, quiet, dry_run)
+
+
+def history_of(bundle: Bundle, user: str) -> dict[str, float]:
+    row = bundle.users.get(user)
+    assert row is not None
+    items, weights = bundle.history(row)
+    return {bundle.items[i]: w for i, w in zip(items.tolist(), weights.tolist(), strict=True)}
+
+
+def archived(store: BundleStore) -> list[dict[str, object]]:
+    paths = sorted((store.root / "events").iterdir())
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]

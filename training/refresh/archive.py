@@ -1,4 +1,4 @@
-"""The archive of events: Parquet files in the store, written once, numbered from 1.
+"""The archive of events: Parquet files in the store, written once, numbered from 1 on.
 
 ```
 STORE/events/00000001.parquet
@@ -6,6 +6,7 @@ STORE/events/00000001.parquet
 Each part says in its metadata how far the sources were read with it, so that an event is in one
 part only, whatever is killed: a part is there as a whole, or not. A bundle names the newest part
 that is in it, so that the pointer to the live bundle says at the same time which events count.
+Where an archive was lost, the next one goes on with the number after that, and its parts say so.
 """
 
 import json
@@ -52,6 +53,7 @@ class ArchivePart:
             before, what is in it came after.
         made_at: when it was written, s since 1970.
         positions: how far the sources were read with it, by place.
+        first: number of the first part of its archive.
     """
 
     number: int
@@ -60,6 +62,7 @@ class ArchivePart:
     notes: int
     made_at: float
     positions: Positions
+    first: int = 1
 
 
 class Archive:
@@ -85,7 +88,7 @@ class Archive:
             for name in place.names(FOLDER)
             if name.endswith(".parquet")
         ]
-        for expected, part in enumerate(found, 1):
+        for expected, part in enumerate(found, found[-1].first if found else 1):
             if part.number != expected:
                 raise StoreError(f"{self._places[0].root}/{FOLDER}: part {expected} is missing")
         return found
@@ -96,17 +99,28 @@ class Archive:
             place: position for part in self.parts() for place, position in part.positions.items()
         }
 
-    def take_in(self, sources: list[EventSource], notes: int, refused: set[str]) -> int:
+    def take_in(self, sources: list[EventSource], notes: int, refused: set[str], taken: int) -> int:
         """Read what is new into a new part; nothing new makes none.
 
         Args:
             sources: what is read, in order.
             notes: number of the newest note; it was read before.
             refused: users whose events are left out of sources that nobody cleans.
+            taken: number of the newest part that is in the live bundle.
 
         Returns:
             The events in it.
+
+        Raises:
+            StoreError: parts of which the live bundle was made are missing.
         """
+        parts = self.parts()
+        first, number = (parts[-1].first, parts[-1].number + 1) if parts else (taken + 1, taken + 1)
+        if number <= taken:
+            raise StoreError(
+                f"{self._places[0].root}/{FOLDER}: part {number} is missing, the live bundle was"
+                f" made from {taken}"
+            )
         before = self.positions()
         after: dict[str, str] = {}
         with tempfile.TemporaryDirectory() as directory:
@@ -122,9 +136,9 @@ class Archive:
                         columns = [[getattr(e, name) for e in rows] for name in SCHEMA.names]
                         writer.write_table(pa.table(columns, SCHEMA))
                         count += len(rows)
-                _label(writer, notes, after, datetime.now(UTC).timestamp())
+                _label(writer, notes, after, datetime.now(UTC).timestamp(), first)
             if after:
-                self._put(new, len(self.parts()) + 1)
+                self._put(new, number)
         return count
 
     def read(self, part: ArchivePart, erased: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
@@ -154,7 +168,7 @@ class Archive:
                 with pq.ParquetWriter(new, SCHEMA, compression="zstd") as writer:
                     for batch in self.read(part, erased):
                         writer.write_batch(batch)
-                    _label(writer, part.notes, part.positions, part.made_at)
+                    _label(writer, part.notes, part.positions, part.made_at, part.first)
                 self._put(new, part.number)
 
     def _put(self, new: Path, number: int) -> None:
@@ -165,8 +179,10 @@ def _name(number: int) -> str:
     return f"{FOLDER}/{number:08d}.parquet"
 
 
-def _label(writer: pq.ParquetWriter, notes: int, positions: Positions, made_at: float) -> None:
-    label = {"notes": notes, "made_at": made_at, "positions": dict(positions)}
+def _label(
+    writer: pq.ParquetWriter, notes: int, positions: Positions, made_at: float, first: int
+) -> None:
+    label = {"notes": notes, "made_at": made_at, "positions": dict(positions), "first": first}
     writer.add_key_value_metadata({METADATA: json.dumps(label).encode()})
 
 

@@ -98,10 +98,13 @@ def refresh(
         archive = Archive(store.storage, scratch)
         if not dry_run:
             archive.forget(known.erased)
-        count = archive.take_in(sources, known.number, known.ever_erased)
+        count = archive.take_in(
+            sources, known.number, known.ever_erased, live.manifest.taken.events
+        )
         options.say(f"{count:,} new events, {len(known.changes):,} changed items")
         parts = archive.parts()
-        taken = Taken(events=len(parts), notes=known.number)
+        newest = parts[-1].number if parts else live.manifest.taken.events
+        taken = Taken(events=newest, notes=known.number)
         served = items = next_items(live, known.changes)
         if options.items is not None:
             from_files = read_changes(options.items, live, known.deleted)
