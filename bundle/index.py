@@ -101,24 +101,31 @@ def load_index(path: Path, info: IndexInfo, n_items: int, dim: int) -> Any:
     return index
 
 
-def search_selected(
-    index: Any, info: IndexInfo, vector: NDArray[np.float32], k: int, mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Search the inverted lists for some rows only.
+def search_lists(
+    index: Any,
+    vector: NDArray[np.float32],
+    k: int,
+    nprobe: int,
+    mask: NDArray[np.bool_] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Search so many inverted lists, for some rows only if there is a mask.
 
     Args:
         index: of kind `ivf`.
-        info: how it is searched.
         vector: [D] query.
         k: results, at least 1.
+        nprobe: lists that are visited, at most as many as there are.
         mask: [I], true for the rows that may be found.
 
     Returns:
         Scores and rows [k], -1 where the visited lists hold fewer.
     """
-    bits: Any = np.packbits(mask, bitorder="little")
-    # What SWIG adds to the constructors is not in the stubs.
-    selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]
-    options = faiss.SearchParametersIVF(sel=selector, nprobe=info.nprobe)  # type: ignore[call-arg]
+    options = faiss.SearchParametersIVF()
+    options.nprobe = min(nprobe, index.nlist)
+    if mask is not None:
+        bits: Any = np.packbits(mask, bitorder="little")
+        # What SWIG adds to the constructor is not in the stubs.
+        selector = faiss.IDSelectorBitmap(bits)  # type: ignore[call-arg]
+        options.sel = selector
     scores, rows = index.search(vector[None], k, params=options)
-    return scores[0], rows[0]
+    return scores[0], rows[0].astype(np.int32)

@@ -6,15 +6,13 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.among import COMPARED, search_index
 from bundle.catalogue import Catalogue
-from bundle.index import search_selected
 from bundle.loading import Bundle
 from bundle.overlay import NO_ITEMS, Overlay
 from bundle.similarity import FUSED, Directions, Similarities
 from bundle.topk import TopK, best_of, merge
 
-COMPARED = 50_000
-"""Allowed items that are compared one by one in a large catalogue: 25 MB with 128 columns."""
 MANY_HIDDEN = 1_000
 """With more hidden items, the others are looked for among all; with fewer, hidden ones are dropped
 from so many more results."""
@@ -94,46 +92,53 @@ class Recommender:
     ) -> TopK:
         """Items with the largest inner products among some of them; always k if there are k.
 
-        A few allowed items are compared one by one. Many of a large catalogue are looked for in
-        the index, which may find fewer than there are; then they are compared one by one, too.
-
         Args:
             vector: [D] query.
             k: results.
             excluded: item_idx that must not come back.
             allowed: item_idx that may, ascending, none of them hidden.
         """
-        candidates = np.setdiff1d(allowed, excluded, assume_unique=True)
-        n_bundle = len(self.bundle.items)
-        if self.bundle.manifest.index.kind == "ivf" and len(candidates) > COMPARED:
-            split = int(np.searchsorted(candidates, n_bundle))
-            wanted = min(k, split)
-            mask = np.zeros(n_bundle, np.bool_)
-            mask[candidates[:split]] = True
-            info = self.bundle.manifest.index
-            scores, found = search_selected(self.bundle.index, info, vector, wanted, mask)
-            top = best_of(found.astype(np.int32), scores, k)
-            if len(top.item_idx) == wanted:
-                added = candidates[split:]
-                return merge(top, best_of(added, self._scores(vector, added), k), k)
-        return self._exact(vector, k, candidates)
+        split = int(np.searchsorted(allowed, len(self.bundle.items)))
+        if self.is_indexed(allowed[:split]):
+            index, info = self.bundle.index, self.bundle.manifest.index
+            # What is excluded may sit on top.
+            wanted = k + len(excluded)
+            for scores, rows in search_index(index, info, vector, wanted, allowed[:split]):
+                top = best_of(rows, scores, k, excluded)
+                if len(top.item_idx) == k:
+                    added = allowed[split:]
+                    return merge(top, best_of(added, self._scores(vector, added), k, excluded), k)
+        return self.exact(vector, k, np.setdiff1d(allowed, excluded, assume_unique=True))
 
-    def recall(self, vector: NDArray[np.float32], excluded: NDArray[np.int32], top: TopK) -> float:
+    def is_indexed(self, allowed: NDArray[np.int32] | None) -> bool:
+        """Whether the index looks for these item_idx, all by default, so that it may miss some."""
+        is_flat = self.bundle.manifest.index.kind == "flat"
+        return not is_flat and (allowed is None or len(allowed) > COMPARED)
+
+    def recall(
+        self,
+        vector: NDArray[np.float32],
+        excluded: NDArray[np.int32],
+        allowed: NDArray[np.int32] | None,
+        top: TopK,
+    ) -> float:
         """Share of the exact top k that a search found; an item with an equal score counts.
 
         Args:
             vector: [D] query.
             excluded: item_idx that could not come back.
+            allowed: item_idx that could; None for all.
             top: what came back.
         """
         if not len(top.item_idx):
             return 1.0
-        rows = np.setdiff1d(self.catalogue.visible, excluded, assume_unique=True)
-        exact = self._exact(vector, len(top.item_idx), rows)
+        rows = self.catalogue.visible if allowed is None else allowed
+        rows = np.setdiff1d(rows, excluded, assume_unique=True)
+        exact = self.exact(vector, len(top.item_idx), rows)
         kth = exact.scores[-1]
         return float((top.scores >= kth - 1e-5 * abs(kth)).mean())
 
-    def _exact(self, vector: NDArray[np.float32], k: int, rows: NDArray[np.int32]) -> TopK:
+    def exact(self, vector: NDArray[np.float32], k: int, rows: NDArray[np.int32]) -> TopK:
         """The best k of some items, one by one."""
         scores = self._scores(vector, rows)
         if len(rows) > k:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.among import COMPARED
 from bundle.overlay import Rows
-from bundle.recommender import COMPARED, Recommender
+from bundle.recommender import Recommender
 from bundle.topk import TopK, best_of, merge
 
 Vector = NDArray[np.float32]

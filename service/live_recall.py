@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bundle.recommender import Recommender
 from bundle.topk import TopK
 from service.metrics import Metrics
+from service.wishes import Wishes
 
 REMEMBERED = 100
 """Samples that the gauge is about the mean of."""
@@ -37,22 +38,22 @@ class LiveRecall:
         self,
         recommender: Recommender,
         vector: NDArray[np.float32],
-        excluded: NDArray[np.int32],
+        wishes: Wishes,
         top: TopK,
     ) -> None:
         """Perhaps compare the result of a search."""
         if self._random.random() < self._share and self._free.acquire(blocking=False):
-            self._pool.submit(self._compare, recommender, vector, excluded, top)
+            self._pool.submit(self._compare, recommender, vector, wishes, top)
 
     def _compare(
         self,
         recommender: Recommender,
         vector: NDArray[np.float32],
-        excluded: NDArray[np.int32],
+        wishes: Wishes,
         top: TopK,
     ) -> None:
         try:
-            recall = recommender.recall(vector, excluded, top)
+            recall = recommender.recall(vector, wishes.excluded, wishes.allowed, top)
             self._samples += 1
             self._mean += (recall - self._mean) / min(self._samples, REMEMBERED)
             self._metrics.live_recall.set(self._mean)

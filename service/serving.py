@@ -88,15 +88,19 @@ class Serving:
             top = await self._run(self._steered, vector, wishes, wanted)
         elif wishes.allowed is None:
             top = await self.searches.search(vector, wanted, wishes.excluded)
-            if self.live_recall is not None:
-                self.live_recall.sample(self.recommender, vector, wishes.excluded, top)
+            self._sample(vector, wishes, top)
         else:
             among = self.recommender.search_among
             top = await self._run(among, vector, wanted, wishes.excluded, wishes.allowed)
+            self._sample(vector, wishes, top)
         if wishes.diversity:
             top = await self._run(self.recommender.diversify, top, wishes.k, wishes.diversity)
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
+
+    def _sample(self, vector: NDArray[np.float32], wishes: Wishes, top: TopK) -> None:
+        if self.live_recall is not None and self.recommender.is_indexed(wishes.allowed):
+            self.live_recall.sample(self.recommender, vector, wishes, top)
 
     def _steered(self, vector: NDArray[np.float32], wishes: Wishes, wanted: int) -> TopK:
         recommender, factors, excluded = self.recommender, wishes.factors, wishes.excluded

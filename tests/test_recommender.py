@@ -166,6 +166,30 @@ def test_a_large_catalogue_gets_inverted_lists_that_find_almost_everything(
         np.testing.assert_allclose(top.scores, expected, atol=1e-5)
 
 
+def test_filters_of_a_large_catalogue_find_what_is_far_from_the_user(tmp_path, monkeypatch):
+    """Allowed at random, and just those that the user likes least."""
+    monkeypatch.setattr(index, "EXACT_BELOW", 1000)
+    monkeypatch.setattr("bundle.recommender.COMPARED", 100)
+    rng = np.random.default_rng(0)
+    store = BundleStore(tmp_path)
+    store.publish(make_contents(200, 4000, 16, rng=rng))
+    recommender = Recommender(loaded := store.load())
+    assert loaded.manifest.index.kind == "ivf"
+    recalls = []
+    for user in range(20):
+        vector = np.array(loaded.user_vectors[user])
+        excluded = loaded.seen.row(user)[:100]
+        for order in (rng.permutation(4000), np.argsort(loaded.item_vectors @ vector)):
+            for n_allowed in (101, 400, 2000, 3999):
+                allowed = np.sort(order[:n_allowed]).astype(np.int32)
+                top = recommender.search_among(vector, 20, excluded, allowed)
+                assert len(top.item_idx) == 20
+                assert np.isin(top.item_idx, np.setdiff1d(allowed, excluded)).all()
+                recalls.append(recommender.recall(vector, excluded, allowed, top))
+    assert np.mean(recalls) > 0.98
+    assert recommender.is_indexed(allowed) and not recommender.is_indexed(allowed[:100])
+
+
 def test_search_recall_counts_what_is_missed_and_allows_ties():
     vectors = np.eye(8, dtype=np.float32)[[0, 0, 0, 1, 2, 3, 4, 5]]
     flat, _ = build_index(vectors, vectors)
