@@ -13,7 +13,7 @@ from content_folders import WORDS, colour_encoder, word_encoder, word_vectors
 from PIL import Image
 from servers import DEADLINE, RunningService, clean_environment, command, wait_until
 
-from service.queries import MAX_CONTENTS
+from service.postings import MAX_CONTENTS
 
 
 def picture(colour: str = "red") -> str:

@@ -3,12 +3,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import pytest
 from conftest import Published, StartService
+from pydantic import BaseModel
 from servers import RunningService, clean_environment, wait_until
 
+from service import operation_schemas, postings, queries, schemas
 from service.openapi import openapi_text
-from service.schemas import Health, Info, Readiness
+from service.operation_schemas import Health, Info, Readiness
 from service.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -104,12 +108,41 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
     assert set(operation["responses"]) == {
         *("200", "401", "403", "410", "422", "429", "500", "503", "504")
     }
-    assert "example" in schema["components"]["schemas"]["Recommendations"]
+    assert operation["operationId"] == "recommend"
+
+
+def test_everything_in_the_schema_has_an_example() -> None:
+    schema = json.loads(openapi_text())
+
+    def has_example(place: dict[str, Any]) -> bool:
+        within = place.get("schema", {})
+        model = within.get("$ref", "").rpartition("/")[2]
+        described = schema["components"]["schemas"].get(model, {})
+        return any("example" in one or "examples" in one for one in (place, within, described))
+
+    missing = []
     for path, methods in schema["paths"].items():
-        for operation in methods.values():
-            for status, response in operation["responses"].items():
-                if int(status) >= 400:
-                    assert response["content"]["application/json"]["example"]["error"], path
+        for method, operation in methods.items():
+            places = {p["name"]: p for p in operation.get("parameters", [])}
+            contents = {"body": operation.get("requestBody", {}), **operation["responses"]}
+            for name, body in contents.items():
+                places |= {f"{name} {kind}": c for kind, c in body.get("content", {}).items()}
+            missing += [(method, path, name) for name, p in places.items() if not has_example(p)]
+    assert not missing
+
+
+@pytest.mark.parametrize("module", [schemas, operation_schemas, queries, postings])
+def test_examples_are_what_they_are_examples_of(module: Any) -> None:
+    models = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
+    shown = 0
+    for model in models:
+        extra = model.model_config.get("json_schema_extra") or {}
+        assert isinstance(extra, dict)
+        alone = [extra["example"]] if "example" in extra else []
+        for example in [*alone, *extra.get("examples", [])]:
+            model.model_validate_json(json.dumps(example))
+            shown += 1
+    assert shown
 
 
 def test_the_service_loads_neither_torch_nor_training() -> None:

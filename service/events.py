@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from bundle.events import Event
 from service.errors import StateUnavailableError
-from service.queries import NewEvents, PostedEvent
+from service.postings import NewEvents, PostedEvent
 from service.responses import error_responses
 from service.running import CurrentService, Service
 from service.schemas import EventsKept
@@ -54,6 +54,11 @@ def _seconds(moment: datetime) -> float:
 
 def add_event_log(app: FastAPI) -> None:
     """Add the endpoint to an application."""
-    app.post("/events", status_code=202, responses=error_responses(413, 422, 503), tags=["events"])(
-        add_events
-    )
+    app.post(
+        "/events",
+        status_code=202,
+        responses=error_responses(
+            "invalid_parameter", "body_too_large", "overloaded", "state_unavailable"
+        ),
+        tags=["events"],
+    )(add_events)

@@ -10,10 +10,9 @@ from starlette.types import Scope
 from service.errors import InvalidParameterError
 from service.running import CurrentService, Service
 
-Id = Annotated[
-    str,
-    Path(description="any characters, percent-encoded; at most as many as `/info` says"),
-]
+ANY = "any characters, percent-encoded; at most as many as `/info` says"
+UserId = Annotated[str, Path(description=ANY, examples=["u-1042"])]
+ItemId = Annotated[str, Path(description=ANY, examples=["i-77"])]
 
 
 class _AnyCharacters(Convertor[str]):
@@ -52,12 +51,12 @@ def check_id(scope: Scope, identifier: str, name: str, service: Service) -> None
             raise InvalidParameterError(f"{name}: is not UTF-8", name) from None
 
 
-async def _user_id(user_id: Id, request: Request, service: CurrentService) -> str:
+async def _user_id(user_id: UserId, request: Request, service: CurrentService) -> str:
     check_id(request.scope, user_id, "user_id", service)
     return user_id
 
 
-async def _item_id(item_id: Id, request: Request, service: CurrentService) -> str:
+async def _item_id(item_id: ItemId, request: Request, service: CurrentService) -> str:
     check_id(request.scope, item_id, "item_id", service)
     return item_id
 

@@ -11,7 +11,7 @@ from bundle.events import pack_change
 from bundle.overlay import ItemChange, column_values, encode_item
 from service.errors import InvalidParameterError, StateUnavailableError
 from service.identifiers import ItemIdPath
-from service.queries import MAX_CONTENTS, ItemBody, NewItems
+from service.postings import MAX_CONTENTS, ItemBody, NewItems
 from service.recommend import known_item
 from service.responses import error_responses
 from service.running import CurrentService, Service
@@ -141,7 +141,9 @@ def _change(
 
 def add_item_changes(app: FastAPI) -> None:
     """Add the endpoints to an application."""
-    answers = error_responses(413, 422, 503)
+    answers = error_responses(
+        "invalid_parameter", "body_too_large", "overloaded", "state_unavailable"
+    )
     app.put(
         "/items/{item_id:id}",
         response_class=Response,
@@ -153,6 +155,8 @@ def add_item_changes(app: FastAPI) -> None:
         "/items/{item_id:id}",
         status_code=204,
         response_class=Response,
-        responses=error_responses(404, 422, 503),
+        responses=error_responses(
+            "unknown_item", "invalid_parameter", "overloaded", "state_unavailable"
+        ),
         tags=["items"],
     )(delete_item)

@@ -48,6 +48,9 @@ def add_many(app: FastAPI) -> None:
     app.post(
         "/recommend",
         response_class=Response,
-        responses={200: {"model": ManyRecommendations}, **error_responses(413, 422, 503)},
+        responses={
+            200: {"model": ManyRecommendations},
+            **error_responses("invalid_parameter", "body_too_large", "overloaded"),
+        },
         tags=["recommend"],
     )(recommend_many)

@@ -5,17 +5,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from bundle.filters import MAX_LENGTH as MAX_FILTER
 from service.errors import BundleRefusedError
-from service.queries import (
-    MAX_CONTENTS,
-    MAX_EVENTS,
-    MAX_ITEMS,
-    MAX_K,
-    MAX_SESSION,
-    MAX_USERS,
-)
-from service.responses import error_responses
-from service.running import CurrentService, CurrentServing
-from service.schemas import (
+from service.operation_schemas import (
     BundleInfo,
     Health,
     Info,
@@ -24,7 +14,21 @@ from service.schemas import (
     Readiness,
     Reloaded,
 )
+from service.postings import MAX_CONTENTS, MAX_EVENTS, MAX_ITEMS
+from service.queries import (
+    MAX_K,
+    MAX_SESSION,
+    MAX_USERS,
+)
+from service.responses import error_responses
+from service.running import CurrentService, CurrentServing
 from service.swap import Swapper
+
+METRICS = """# HELP drepmrec_requests_in_flight Requests in work.
+# TYPE drepmrec_requests_in_flight gauge
+drepmrec_requests_in_flight 1.0
+"""
+"""A piece of what `/metrics` answers."""
 
 
 async def healthz() -> Health:
@@ -102,10 +106,12 @@ def operations_router() -> APIRouter:
     router.get("/healthz")(healthz)
     router.get("/readyz")(readyz)
     router.get("/info")(info)
-    router.post("/admin/reload", responses=error_responses(409))(reload)
+    router.post("/admin/reload", responses=error_responses("bundle_refused"))(reload)
     router.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus text"}},
+        responses={
+            200: {"content": {"text/plain": {"example": METRICS}}, "description": "Prometheus text"}
+        },
     )(metrics)
     return router

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 
 from service.errors import InvalidParameterError, UnknownItemError
-from service.identifiers import Id
+from service.identifiers import ItemId, UserId
 from service.lean_route import LeanRoute
 from service.pages import answer_page
 from service.queries import NoQuery, RecommendQuery, SimilarQuery, UserQuery
@@ -21,7 +21,7 @@ from service.serving import Serving
 
 
 async def recommend(
-    user_id: Id, query: Annotated[RecommendQuery, Query()], service: CurrentService
+    user_id: UserId, query: Annotated[RecommendQuery, Query()], service: CurrentService
 ) -> bytes:
     """The best items for a user.
 
@@ -50,7 +50,7 @@ async def answer_user(service: Service, user_id: str, query: UserQuery) -> bytes
 
 
 async def similar(
-    item_id: Id, query: Annotated[SimilarQuery, Query()], service: CurrentService
+    item_id: ItemId, query: Annotated[SimilarQuery, Query()], service: CurrentService
 ) -> bytes:
     """The items most similar to one, by the cosine of their vectors or of a part of them."""
     serving = service.serving
@@ -63,7 +63,9 @@ async def similar(
     return serving.answers.similar_items(item_id, top)
 
 
-async def item(item_id: Id, query: Annotated[NoQuery, Query()], service: CurrentService) -> bytes:
+async def item(
+    item_id: ItemId, query: Annotated[NoQuery, Query()], service: CurrentService
+) -> bytes:
     """What is known of an item: its columns, and whether it can be recommended."""
     del query
     serving = service.serving
@@ -90,8 +92,11 @@ def recommending_routes() -> list[LeanRoute]:
             "user_id",
             RecommendQuery,
             recommend,
+            operation_id="recommend",
             response_model=Recommendations,
-            responses=error_responses(410, 422, 503),
+            responses=error_responses(
+                "invalid_parameter", "cursor_expired", "overloaded", "state_unavailable"
+            ),
             tags=["recommend"],
         ),
         LeanRoute(
@@ -99,8 +104,9 @@ def recommending_routes() -> list[LeanRoute]:
             "item_id",
             SimilarQuery,
             similar,
+            operation_id="similar",
             response_model=SimilarItems,
-            responses=error_responses(404, 422, 503),
+            responses=error_responses("invalid_parameter", "unknown_item", "overloaded"),
             tags=["recommend"],
         ),
         LeanRoute(
@@ -109,8 +115,9 @@ def recommending_routes() -> list[LeanRoute]:
             NoQuery,
             item,
             allow="DELETE, GET, PUT",
+            operation_id="item",
             response_model=Item,
-            responses=error_responses(404, 422, 503),
+            responses=error_responses("invalid_parameter", "unknown_item", "overloaded"),
             tags=["recommend"],
         ),
     ]

@@ -1,90 +1,61 @@
 """Errors as OpenAPI describes them."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from service.errors import STATUS, RequestError
 from service.schemas import ErrorBody
 
-DESCRIPTIONS: dict[int, tuple[str, str, str, str | None]] = {
-    401: (
-        "An API key is needed, and there is none or an unknown one.",
-        "unauthorized",
-        "the API key is not known",
-        None,
-    ),
-    403: (
-        "The API key lacks the scope.",
-        "forbidden",
-        "this needs a key with the scope write",
-        None,
-    ),
-    404: (
-        "There is no such item or user.",
-        "unknown_item",
-        "item_id: there is no such item",
-        "item_id",
-    ),
-    405: ("Wrong method.", "method_not_allowed", "POST is not possible here, only GET", None),
-    408: (
-        "The body did not come in time.",
-        "body_timeout",
-        "the body did not come within 5 s",
-        None,
-    ),
-    409: (
-        "The store's live bundle cannot be served; the one before still is.",
-        "bundle_refused",
+INTERNAL = "internal_error"
+EXAMPLES: Mapping[str, tuple[str, str | None]] = {
+    "invalid_parameter": ("k: must be at least 1, got '0'", "k"),
+    "unknown_item": ("item_id: there is no such item", "item_id"),
+    "unknown_user": ("user_id: there is no such user", "user_id"),
+    "body_too_large": ("the body has more than 1000000 bytes", None),
+    "bundle_refused": (
         "item_vectors.npy: its checksum is not the manifest's; the file was altered",
         None,
     ),
-    410: (
-        "The ranking that the cursor pages through is not kept any more; begin anew.",
-        "cursor_expired",
-        "cursor: has expired",
-        "cursor",
-    ),
-    413: (
-        "The body is too large.",
-        "body_too_large",
-        "the body has more than 1000000 bytes",
-        None,
-    ),
-    422: ("A parameter does not fit.", "invalid_parameter", "k: must be at least 1, got '0'", "k"),
-    429: (
-        "The API key's requests come too often; try again after the seconds in Retry-After.",
-        "rate_limited",
-        "the key's requests come too often",
-        None,
-    ),
-    500: (
-        "A defect; the logs have it under the request id.",
-        "internal_error",
-        "internal error",
-        None,
-    ),
-    503: (
-        "Overloaded, or the state cannot be used; try again after the seconds in Retry-After.",
-        "overloaded",
-        "256 requests are in work; try again in a moment",
-        None,
-    ),
-    504: (
-        "It took too long. What was to be kept may have been.",
-        "timed_out",
-        "this took longer than 5 s",
-        None,
-    ),
+    "cursor_expired": ("cursor: has expired", "cursor"),
+    "state_unavailable": ("the state did not answer in time", None),
+    "unauthorized": ("the API key is not known", None),
+    "forbidden": ("this needs a key with the scope write", None),
+    "rate_limited": ("the key's requests come too often", None),
+    "body_timeout": ("the body did not come within 5 s", None),
+    "timed_out": ("this took longer than 5 s", None),
+    "overloaded": ("256 requests are in work; try again in a moment", None),
+    INTERNAL: ("internal error", None),
 }
+"""Message and field of an error of each code that endpoints answer."""
+CLASSES: Mapping[str, type[RequestError]] = {error.code: error for error in STATUS}
+REQUEST_ID = "4f1f0a9be2c3d845"
 
 
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses` for these statuses and for 500, with an example each."""
-    described: dict[int | str, dict[str, Any]] = {}
-    for status in (*statuses, 500):
-        description, code, message, field = DESCRIPTIONS[status]
-        error = {"code": code, "message": message, "field": field, "request_id": "4f1f0a9be2c3d845"}
-        described[status] = {
-            "model": ErrorBody,
-            "description": description,
-            "content": {"application/json": {"example": {"error": error}}},
-        }
-    return described
+def error_responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses` for the errors of these codes and for defects, with an example each."""
+    by_status: dict[int, list[str]] = {}
+    for code in (*codes, INTERNAL):
+        by_status.setdefault(STATUS[CLASSES[code]] if code in CLASSES else 500, []).append(code)
+    return {status: _response(together) for status, together in by_status.items()}
+
+
+def _response(codes: list[str]) -> dict[str, Any]:
+    examples = {code: {"value": _example(code)} for code in codes}
+    content = {"example": _example(codes[0])} if len(codes) == 1 else {"examples": examples}
+    return {
+        "model": ErrorBody,
+        "description": " ".join(map(_description, codes)),
+        "content": {"application/json": content},
+    }
+
+
+def _description(code: str) -> str:
+    if code == INTERNAL:
+        return "A defect; the logs have it under the request id."
+    return (CLASSES[code].__doc__ or "").partition("\n")[0]
+
+
+def _example(code: str) -> dict[str, Any]:
+    message, field = EXAMPLES[code]
+    error = {"code": code, "message": message, "field": field, "request_id": REQUEST_ID}
+    return {"error": error}

@@ -144,15 +144,10 @@ class SessionRecommendations(Schema):
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
 
 
-class Reloaded(Schema):
-    """Answer of `POST /admin/reload`."""
-
-    outcome: Literal["unchanged", "swapped"]
-    bundle_version: str = Field(description="what serves now")
-
-
 class EventsKept(Schema):
     """Answer of `POST /events`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"accepted": 2, "repeated": 1}})
 
     accepted: int = Field(description="events that were kept")
     repeated: int = Field(description="events whose key had been seen before")
@@ -160,6 +155,8 @@ class EventsKept(Schema):
 
 class ItemsKept(Schema):
     """Answer of `POST /items`."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"stored": 2}})
 
     stored: int
 
@@ -175,6 +172,25 @@ class KnownEvent(Schema):
 
 class User(Schema):
     """Answer of `/users`: what is known of a user."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "user_id": "u-1042",
+                "bundle_version": "20260314T091500Z-5f0c2a71",
+                "trained": True,
+                "interactions": ["i-3", "i-12"],
+                "events": [
+                    {
+                        "item_id": "i-77",
+                        "type": "purchase",
+                        "timestamp": 1773479700.0,
+                        "weight": 1.0,
+                    }
+                ],
+            }
+        }
+    )
 
     user_id: str
     bundle_version: str = Field(description="the bundle that answered")
@@ -209,6 +225,34 @@ class SimilarItems(Schema):
 class ManyRecommendations(Schema):
     """Answer of `POST /recommend`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "results": [
+                    {
+                        "user_id": "u-1042",
+                        "bundle_version": "20260314T091500Z-5f0c2a71",
+                        "source": "known_user",
+                        "fallback_reason": None,
+                        "cache": "hit",
+                        "degraded": False,
+                        "vector_age": 5400,
+                        "experiment": None,
+                        "items": [{"item_id": "i-77", "score": 0.8312, "rank": 1}],
+                    },
+                    {
+                        "error": {
+                            "code": "invalid_parameter",
+                            "message": "user_id: must not be empty",
+                            "field": "user_id",
+                            "request_id": "4f1f0a9be2c3d845",
+                        }
+                    },
+                ]
+            }
+        }
+    )
+
     results: list["Recommendations | ErrorBody"] = Field(
         description="for each user in the order of the request"
     )
@@ -227,70 +271,3 @@ class ErrorBody(Schema):
     """The shape of every error."""
 
     error: ErrorDetail
-
-
-class Health(Schema):
-    """Answer of `/healthz`."""
-
-    status: Literal["alive"] = "alive"
-
-
-class Readiness(Schema):
-    """Answer of `/readyz`."""
-
-    status: Literal["ready"] = "ready"
-    bundle_version: str
-    degraded: bool = Field(description="Redis is configured and fails; answers stay right")
-    redis: Literal["off", "ok", "failing"]
-
-
-class PartInfo(Schema):
-    """Columns of the vectors, start ≤ d < stop, that hold one line or modality."""
-
-    name: str
-    start: int
-    stop: int
-
-
-class BundleInfo(Schema):
-    """The running bundle."""
-
-    version: str
-    created_at: str
-    parent_version: str | None
-    data_fingerprint: str
-    users: int
-    items: int
-    dim: int
-    parts: list[PartInfo]
-    modalities: dict[str, int] = Field(description="features of each modality")
-    index: Literal["flat", "ivf"]
-    index_recall: float
-    report: dict[str, Any] = Field(description="the evaluation that it was published with")
-
-
-class Limits(Schema):
-    """What a request may ask for."""
-
-    max_k: int
-    max_id_length: int
-    max_body: int
-    max_session: int
-    max_users: int
-    max_items: int
-    max_contents: int = Field(description="texts and pictures of one request")
-    max_events: int
-    max_filter: int = Field(description="characters of a filter")
-    max_concurrency: int
-
-
-class Info(Schema):
-    """Answer of `/info`."""
-
-    bundle: BundleInfo
-    limits: Limits
-    content: dict[str, Literal["text", "image"]] = Field(
-        description="what features of new items are made of here, by modality"
-    )
-    threads: int = Field(description="searches at a time and ONNX threads, in a worker")
-    settings: dict[str, Any] = Field(description="the configuration, without secrets")

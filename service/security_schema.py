@@ -44,13 +44,13 @@ def describe_access(app: FastAPI, settings: Settings) -> None:
 def _describe(
     operation: dict[str, Any], scope: KeyScope | None, security: list[dict[str, list[str]]]
 ) -> None:
-    statuses = [408, 504] if "requestBody" in operation else [504]
+    codes = ["body_timeout", "timed_out"] if "requestBody" in operation else ["timed_out"]
     if scope is not None:
-        statuses += [401, 403, 429]
+        codes += ["unauthorized", "forbidden", "rate_limited"]
         operation["security"] = security
         operation["description"] += f"\n\nWhere there are API keys, one with the scope `{scope}`."
     answers = operation["responses"]
-    for status, answer in error_responses(*statuses).items():
+    for status, answer in error_responses(*codes).items():
         content = answer["content"]["application/json"]
         content["schema"] = {"$ref": f"#/components/schemas/{answer.pop('model').__name__}"}
         answers.setdefault(str(status), answer)

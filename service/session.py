@@ -48,6 +48,9 @@ def add_sessions(app: FastAPI) -> None:
     app.post(
         "/recommend/items",
         response_class=Response,
-        responses={200: {"model": SessionRecommendations}, **error_responses(413, 422, 503)},
+        responses={
+            200: {"model": SessionRecommendations},
+            **error_responses("invalid_parameter", "body_too_large", "overloaded"),
+        },
         tags=["recommend"],
     )(recommend_for_items)

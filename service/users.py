@@ -58,11 +58,13 @@ async def delete_user(user_id: UserIdPath, service: CurrentService) -> Response:
 def add_users(app: FastAPI) -> None:
     """Add the endpoints to an application."""
     path = "/users/{user_id:id}"
-    app.get(path, responses=error_responses(404, 422, 503), tags=["users"])(get_user)
+    refusals = ("invalid_parameter", "overloaded", "state_unavailable")
+    answers = error_responses("unknown_user", *refusals)
+    app.get(path, responses=answers, tags=["users"])(get_user)
     app.delete(
         path,
         status_code=204,
         response_class=Response,
-        responses=error_responses(422, 503),
+        responses=error_responses(*refusals),
         tags=["users"],
     )(delete_user)
