@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from bundle_builders import make_contents
@@ -57,13 +56,11 @@ def test_together_as_alone(recommender: Recommender, threads: int, size: int) ->
             given = recommender.bundle.item_vectors[top.item_idx] @ vectors[position]
             np.testing.assert_allclose(given, top.scores, atol=1e-6)
 
-    before = faiss.cvar.distance_compute_blas_threshold
     if threads:
         with ThreadPoolExecutor(threads) as pool:
             asyncio.run(run(pool))
     else:
         asyncio.run(run(None))
-    assert faiss.cvar.distance_compute_blas_threshold == before
 
 
 @pytest.mark.parametrize("threads", [0, 1])
@@ -74,7 +71,8 @@ def test_an_error_reaches_all_who_wait(recommender: Recommender, threads: int) -
         results = await asyncio.gather(
             *(searches.search(wrong, 5, NO_ITEMS) for _ in range(3)), return_exceptions=True
         )
-        assert all(isinstance(result, AssertionError) for result in results)
+        assert all(isinstance(result, Exception) for result in results)
+        assert len({str(result) for result in results}) == 1
         right = recommender.bundle.user_vectors[3]
         assert len((await searches.search(right, 5, NO_ITEMS)).scores) == 5
 

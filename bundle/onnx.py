@@ -22,14 +22,23 @@ def open_session(path: Path, threads: int, providers: tuple[str, ...]) -> ort.In
     Raises:
         Exception: ONNX Runtime's errors have no common base.
     """
+    offered = ort.get_available_providers()
+    usable = [name for name in providers if name in offered]
+    if "CUDAExecutionProvider" in usable:
+        ort.preload_dlls()  # CUDA from pip's packages, which the loader does not look into
+    return ort.InferenceSession(str(path), _options(threads), providers=usable)
+
+
+def session_of(model: bytes, threads: int) -> ort.InferenceSession:
+    """A session on the CPU for a model that is in memory; as `open_session`."""
+    return ort.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
+
+
+def _options(threads: int) -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
     # Threads that spin while they wait double the time as soon as something else runs beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    offered = ort.get_available_providers()
-    usable = [name for name in providers if name in offered]
-    if "CUDAExecutionProvider" in usable:
-        ort.preload_dlls()  # CUDA from pip's packages, which the loader does not look into
-    return ort.InferenceSession(str(path), options, providers=usable)
+    return options

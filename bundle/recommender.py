@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from bundle.among import COMPARED, search_index
 from bundle.catalogue import Catalogue
+from bundle.exact import ExactSearch
 from bundle.loading import Bundle
 from bundle.overlay import NO_ITEMS, Overlay
 from bundle.similarity import FUSED, Directions, Similarities
-from bundle.topk import TopK, best_of, merge
+from bundle.topk import TopK, best_of, best_of_each, merge
 
 MANY_HIDDEN = 1_000
 """With more hidden items, the others are looked for among all; with fewer, hidden ones are dropped
@@ -32,6 +33,8 @@ class Recommender:
         # Stable sort: items of equal popularity keep the order of their rows.
         self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
         self.similarities = Similarities(bundle)
+        is_flat = bundle.manifest.index.kind == "flat"
+        self._index = ExactSearch(bundle.item_vectors) if is_flat else bundle.index
 
     def with_overlay(self, overlay: Overlay) -> "Recommender":
         """The same bundle with other changes; what depends on the bundle alone is shared."""
@@ -62,24 +65,18 @@ class Recommender:
         dropped = [np.union1d(items, hidden) for items in excluded] if len(hidden) else excluded
         # What is excluded may sit on top: ask for so many more, and K are left in any case.
         wanted = min(len(self.bundle.items), k + max(len(items) for items in dropped))
-        scores, found = self.bundle.index.search(vectors, wanted)
-        return [
-            self._with_added(
-                best_of(found[b].astype(np.int32), scores[b], k, dropped[b]),
-                vectors[b],
-                k,
-                dropped[b],
-            )
-            for b in range(len(vectors))
-        ]
+        scores, found = self._index.search(vectors, wanted)
+        tops = best_of_each(found.astype(np.int32), scores, k, dropped)
+        if len(self.catalogue.overlay.added):
+            asked = zip(tops, vectors, dropped, strict=True)
+            tops = [self._with_added(top, vector, k, items) for top, vector, items in asked]
+        return tops
 
     def _with_added(
         self, top: TopK, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
     ) -> TopK:
         """The best of a top k of the bundle and of all items that came since."""
         overlay = self.catalogue.overlay
-        if not len(overlay.added):
-            return top
         rows = np.arange(len(self.bundle.items), len(self.catalogue), dtype=np.int32)
         return merge(top, best_of(rows, overlay.vectors @ vector, k, excluded), k)
 

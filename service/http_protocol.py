@@ -35,6 +35,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._to_read: asyncio.TimerHandle | None = None
         self._head: int | None = 0
         """Bytes of the head so far; None if it is complete."""
+        self._coming = False
+        """Whether a request has begun and is not whole."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there; it has to send something."""
@@ -54,15 +56,17 @@ class BoundedHttp(HttpToolsProtocol):
             self._head += len(data)
             if self._head > MAX_HEAD and not self.transport.is_closing():
                 self.send_400_response(f"The head has more than {MAX_HEAD} bytes.")
-        # uvicorn's own time-out ended with the first byte, which may be an empty line.
-        if self._to_come is None and self._idle() and self.timeout_keep_alive_task is None:
+        # uvicorn's own time-out ended with the first byte, which may be an empty line. A request
+        # that came in one piece, as most do, needs no timer.
+        if self._to_come is None and (self._coming or self._idle_untimed()):
             self._await_message()
 
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
         self._head = 0
-        self._await_message()
+        self._coming = True
+        self._stop_waiting()
 
     def on_headers_complete(self) -> None:
         """Its head is there."""
@@ -71,6 +75,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """All of it is there."""
+        self._coming = False
         self._stop_waiting()
         super().on_message_complete()
 
@@ -88,6 +93,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
+
+    def _idle_untimed(self) -> bool:
+        return self._idle() and self.timeout_keep_alive_task is None
 
     def _await_message(self) -> None:
         self._stop_waiting()

@@ -1,7 +1,7 @@
 """What happens around every request: an id, the clock, the last resort for defects."""
 
 import re
-import secrets
+from random import Random
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,8 @@ from service.logs import LOGGER, REQUEST_ID
 from service.metrics import Metrics
 
 REQUEST_ID_HEADER = b"x-request-id"
+RANDOM = Random()
+"""Ids tell requests apart and are no secrets: asking the system for chance takes 1 µs more."""
 SANE_REQUEST_ID = re.compile(rb"(?!.*%b)[A-Za-z0-9._:+/=@-]{1,128}" % PREFIX.encode())
 """Ids that are safe in a header and in a log line; others are replaced, API keys for one."""
 
@@ -73,7 +75,7 @@ def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == REQUEST_ID_HEADER and SANE_REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return secrets.token_hex(8).encode()
+    return b"%016x" % RANDOM.getrandbits(64)
 
 
 def _endpoint(scope: Scope) -> str:

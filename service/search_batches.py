@@ -8,13 +8,11 @@ equal requests may get scores that differ by 1e-7.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,8 +21,6 @@ from bundle.topk import TopK
 
 MAX_TOGETHER = 64
 """Queries of one batch: 1.5 ms of the event loop with the catalogue above."""
-MIN_TOGETHER = 8
-"""With fewer queries a matrix product takes longer than one query after another."""
 FEW_EXCLUDED = 100
 """A query that excludes more asks for more results than its neighbours should pay for."""
 
@@ -86,13 +82,10 @@ class SearchBatches:
                 by_k[query.k].append(position)
         found: dict[int, TopK] = {}
         for k, positions in by_k.items():
-            if len(positions) >= MIN_TOGETHER:
-                vectors = np.stack([batch[position].vector for position in positions])
-                excluded = [batch[position].excluded for position in positions]
-                # In a thread this would race with other threads; inverted lists do not use it.
-                with _matrix_product() if self._pool is None else nullcontext():
-                    tops = self._recommender.search(vectors, k, excluded)
-                found.update(zip(positions, tops, strict=True))
+            vectors = np.stack([batch[position].vector for position in positions])
+            excluded = [batch[position].excluded for position in positions]
+            tops = self._recommender.search(vectors, k, excluded)
+            found.update(zip(positions, tops, strict=True))
         return [
             found[position] if position in found else self._search_one(query)
             for position, query in enumerate(batch)
@@ -100,20 +93,6 @@ class SearchBatches:
 
     def _search_one(self, query: _Query) -> TopK:
         return self._recommender.search(query.vector[None], query.k, [query.excluded])[0]
-
-
-@contextmanager
-def _matrix_product() -> Iterator[None]:
-    """Make FAISS's exact search take BLAS, which it does for thousands of queries only.
-
-    The setting is global in the process, so this is for the event loop's thread only.
-    """
-    before = faiss.cvar.distance_compute_blas_threshold
-    faiss.cvar.distance_compute_blas_threshold = 1
-    try:
-        yield
-    finally:
-        faiss.cvar.distance_compute_blas_threshold = before
 
 
 def _answer(batch: Sequence[_Query], done: asyncio.Future[list[TopK]]) -> None:

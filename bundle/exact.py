@@ -1,0 +1,97 @@
+"""Exact search of a small catalogue: one matrix product and its largest elements, by ONNX Runtime.
+
+ONNX Runtime packs the items' vectors once, for the processor that it finds. FAISS, and NumPy as
+well, do so for each product, which for a few queries costs as much as the product itself:
+`benchmarks/exact_search.py` has the numbers.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.onnx import session_of
+
+FLOAT, INT64 = 1, 7
+"""Types of elements in ONNX."""
+
+
+class ExactSearch:
+    """Inner products with all items, as a FAISS index has it. Safe to call from several threads.
+
+    Args:
+        vectors: [I, D] float32; a copy is kept.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32]) -> None:
+        self._session = session_of(_model(vectors), threads=1)
+
+    def search(
+        self, queries: NDArray[np.float32], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores, descending, and rows [B, k]; of equal scores the lower row comes first.
+
+        Args:
+            queries: [B, D].
+            k: results, at most I.
+        """
+        feed = {"queries": queries, "k": np.array([k])}
+        scores, rows = self._session.run(["scores", "rows"], feed)
+        return scores, rows
+
+
+def _model(vectors: NDArray[np.float32]) -> bytes:
+    """ONNX: scores, rows = TopK(queries @ vectorsᵀ, k).
+
+    The package onnx, which writes such files, is not among those of the service. These are all
+    the fields of its protocol buffer that two nodes need; a test reads them with the package.
+    """
+    n_items, dim = vectors.shape
+    items = (
+        _number(1, dim)
+        + _number(1, n_items)
+        + _number(2, FLOAT)
+        + _text(8, "items")
+        + _field(9, np.ascontiguousarray(vectors.T).tobytes())
+    )
+    graph = (
+        _field(1, _node("MatMul", ["queries", "items"], ["products"]))
+        + _field(1, _node("TopK", ["products", "k"], ["scores", "rows"]))
+        + _text(2, "exact search")
+        + _field(5, items)
+        + _field(11, _value("queries", FLOAT, ["B", dim]))
+        + _field(11, _value("k", INT64, [1]))
+        + _field(12, _value("scores", FLOAT, ["B", "K"]))
+        + _field(12, _value("rows", INT64, ["B", "K"]))
+    )
+    operators = _text(1, "") + _number(2, 18)
+    return _number(1, 9) + _field(7, graph) + _field(8, operators)
+
+
+def _node(operator: str, inputs: list[str], outputs: list[str]) -> bytes:
+    names = [_text(1, name) for name in inputs] + [_text(2, name) for name in outputs]
+    return b"".join(names) + _text(4, operator)
+
+
+def _value(name: str, kind: int, shape: list[str | int]) -> bytes:
+    sizes = [_number(1, size) if isinstance(size, int) else _text(2, size) for size in shape]
+    tensor = _number(1, kind) + _field(2, b"".join(_field(1, size) for size in sizes))
+    return _text(1, name) + _field(2, _field(1, tensor))
+
+
+def _text(number: int, text: str) -> bytes:
+    return _field(number, text.encode())
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _number(number: int, value: int) -> bytes:
+    return _varint(number << 3) + _varint(value)
+
+
+def _varint(value: int) -> bytes:
+    pieces = bytearray()
+    while value > 127:
+        pieces.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*pieces, value])
