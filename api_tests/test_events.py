@@ -1,6 +1,5 @@
 """`POST /events`: what counts, how much, and in which requests."""
 
-import contextlib
 import json
 import os
 import signal
@@ -222,22 +221,10 @@ def test_weights_of_types_can_be_set(start: StartService, tmp_path: Path) -> Non
     assert service.metric("events_total", result="accepted") == 4
 
 
-def workers(service: RunningService) -> list[int]:
-    """The processes that answer: children that serve, and not the one that keeps resources."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = stat.with_name("cmdline").read_bytes()
-            if parent == service.process.pid and b"resource_tracker" not in command:
-                found.append(int(stat.parent.name))
-    return sorted(found)
-
-
 @contextmanager
 def only(service: RunningService, worker: int) -> Iterator[httpx.Client]:
     """A client whose connections this worker accepts: the others are stopped."""
-    others = [pid for pid in workers(service) if pid != worker]
+    others = [pid for pid in service.workers() if pid != worker]
     for pid in others:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -255,7 +242,7 @@ def test_the_workers_of_a_machine_share_one_file(
     service = RunningService(shop_store, next(log_paths), workers=2, state=tmp_path / "s")
     try:
         wait_until(lambda: len(service.events("serving")) == 2, "both workers")
-        first, second = workers(service)
+        first, second = service.workers()
         for round_ in range(3):
             for writer, reader in ((first, second), (second, first)):
                 item_id = f"item-{50 * round_ + writer % 50}"
@@ -283,6 +270,6 @@ def test_the_workers_of_a_machine_share_one_file(
                 assert time.monotonic() < end
             for user_id in ("user-3", "user-4"):
                 world.check_user(client.get(f"/recommend/{user_id}?k=400").json(), 400)
-        assert workers(service) == [first, second]
+        assert service.workers() == [first, second]
     finally:
         service.close()

@@ -1,12 +1,13 @@
 import os
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import Published, StartService
-from servers import clean_environment, command
+from servers import DEADLINE, clean_environment, command
 
 from service.cpu import available_cores, thread_budget
 from service.settings import parse_settings
@@ -58,6 +59,17 @@ def test_a_flipped_byte_is_found_and_the_file_named(
         assert code == 1
         assert str(path) in output.splitlines()[-1]
         assert "Traceback" not in output
+
+
+def test_a_worker_whose_place_cannot_be_taken(
+    start: StartService, published: Published, tmp_path: Path
+) -> None:
+    store = shutil.copytree(published.store, tmp_path / "store")
+    service = start(store=store, workers=2)
+    shutil.rmtree(store / "bundles")
+    os.kill(service.workers()[0], signal.SIGKILL)
+    assert service.process.wait(DEADLINE) == 1
+    assert "a worker's successor could not start" in service.log.read_text()
 
 
 @pytest.mark.parametrize(

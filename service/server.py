@@ -13,6 +13,7 @@ from types import FrameType
 
 from fastapi import FastAPI
 from uvicorn import Config, Server
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from bundle.errors import DRepMRecError
@@ -42,7 +43,7 @@ def serve(settings: Settings) -> None:
     Raises:
         StoreError, BundleError: there is nothing whole to serve.
         KeyFileError: the file of API keys does not fit.
-        ServerError: the address cannot be listened on.
+        ServerError: the address cannot be listened on, or a worker died and no other could start.
     """
     configure_logs(settings.log_level)
     signal.signal(signal.SIGTERM, _leave)
@@ -63,7 +64,10 @@ def serve(settings: Settings) -> None:
             return
         bundles.clear()
         with _metrics_directory():
-            Multiprocess(_config(settings, bundles), sockets=[listening]).run()
+            workers = Multiprocess(_config(settings, bundles), sockets=[listening])
+            workers.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in workers.processes):
+            raise ServerError("a worker's successor could not start; the log says why")
 
 
 def _check(settings: Settings, store: BundleStore, bundle: Bundle) -> None:
