@@ -7,7 +7,7 @@ comparison with a missing value is false, and `not` makes it true. Nothing is ev
 grammar.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from lark import Lark, Token, Transformer_NonRecursive, UnexpectedInput, UnexpectedToken
+from lark import Lark, Token, Transformer_NonRecursive, Tree, UnexpectedInput, UnexpectedToken
 from lark.exceptions import VisitError
 from numpy.typing import NDArray
 
@@ -26,6 +26,8 @@ Value = str | float | bool
 
 MAX_LENGTH = 1000
 """Characters of a filter."""
+MAX_DEPTH = 20
+"""Parentheses and `not` inside of each other."""
 KEPT = 64
 """Filters whose items are remembered; for a million items each takes up to 4 MB."""
 
@@ -94,6 +96,7 @@ def _mask(text: str, table: pa.Table) -> Mask:
         raise FilterError(f"has more than {MAX_LENGTH} characters")
     try:
         tree = _GRAMMAR.parse(text)
+        _check_depth(tree)
         return _Evaluation(table).transform(tree)
     except UnexpectedInput as error:
         at_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
@@ -101,6 +104,25 @@ def _mask(text: str, table: pa.Table) -> Mask:
         raise FilterError(f"cannot be read {where}") from error
     except VisitError as error:
         raise error.orig_exc from error
+
+
+def _check_depth(tree: Tree[Token]) -> None:
+    level, depth = [tree], -1  # the outermost `either` is no nesting
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise FilterError(f"has more than {MAX_DEPTH} parentheses and `not` in each other")
+        level = [inner for node in level for inner in _nested(node)]
+
+
+def _nested(node: Tree[Token]) -> Iterator[Tree[Token]]:
+    """The nearest parentheses and `not` below."""
+    for child in node.children:
+        if isinstance(child, Tree):
+            if child.data in ("either", "negation"):
+                yield child
+            else:
+                yield from _nested(child)
 
 
 class _Evaluation(Transformer_NonRecursive[Token, Mask]):

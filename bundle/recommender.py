@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bundle.among import COMPARED, search_index
 from bundle.catalogue import Catalogue
 from bundle.exact import ExactSearch
+from bundle.index import search_lists
 from bundle.loading import Bundle
 from bundle.overlay import NO_ITEMS, Overlay
 from bundle.similarity import FUSED, Directions, Similarities
@@ -67,10 +68,25 @@ class Recommender:
         wanted = min(len(self.bundle.items), k + max(len(items) for items in dropped))
         scores, found = self._index.search(vectors, wanted)
         tops = best_of_each(found.astype(np.int32), scores, k, dropped)
+        if self.is_indexed(None):
+            asked = zip(tops, vectors, dropped, strict=True)
+            tops = [self._enough(top, vector, k, items) for top, vector, items in asked]
         if len(self.catalogue.overlay.added):
             asked = zip(tops, vectors, dropped, strict=True)
             tops = [self._with_added(top, vector, k, items) for top, vector, items in asked]
         return tops
+
+    def _enough(
+        self, top: TopK, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+    ) -> TopK:
+        """A top k of the index, from more of its lists if those that it visits hold fewer."""
+        index, lists = self.bundle.index, self.bundle.manifest.index.nprobe
+        wanted = min(len(self.bundle.items), k + len(excluded))
+        while len(top.item_idx) < min(k, wanted - len(excluded)) and lists < index.nlist:
+            lists *= 4
+            scores, rows = search_lists(index, vector, wanted, lists)
+            top = best_of(rows, scores, k, excluded)
+        return top
 
     def _with_added(
         self, top: TopK, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.filters import FilterError, ItemFilters
+from bundle.filters import MAX_DEPTH, FilterError, ItemFilters
 
 ROWS: list[dict[str, Any]] = [
     {"item_id": "a", "price": 9.5, "stock": 3, "new": True, "brand": "x", "tags": ["red", "big"]},
@@ -93,9 +93,13 @@ def test_bad_filters_say_what_is_wrong(text: str, message: str) -> None:
     assert message in str(refused.value)
 
 
-def test_depth_is_no_problem() -> None:
-    assert len(FILTERS.allowed("not " * 240 + "stock = 3")) == 1
-    assert len(FILTERS.allowed("(" * 480 + "stock = 3" + ")" * 480)) == 1
+def test_depth_has_a_limit() -> None:
+    for opening, closing in (("not ", ""), ("(", ")"), ("(stock = 1 or ", ")")):
+        depth = MAX_DEPTH
+        assert len(FILTERS.allowed(opening * depth + "stock = 3" + closing * depth)) >= 1
+        for depth in (MAX_DEPTH + 1, 60):
+            with pytest.raises(FilterError, match="has more than 20 parentheses"):
+                FILTERS.allowed(opening * depth + "stock = 3" + closing * depth)
 
 
 NUMBERS = st.one_of(

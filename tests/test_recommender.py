@@ -166,6 +166,33 @@ def test_a_large_catalogue_gets_inverted_lists_that_find_almost_everything(
         np.testing.assert_allclose(top.scores, expected, atol=1e-5)
 
 
+def test_lists_that_hold_fewer_items_than_are_wanted(tmp_path, monkeypatch):
+    """FAISS fills up with -1, which is no item; k come back as long as there are k."""
+    monkeypatch.setattr(index, "EXACT_BELOW", 1000)
+    store = BundleStore(tmp_path)
+    store.publish(make_contents(200, 4000, 16, rng=np.random.default_rng(0), mean_history=150))
+    recommender = Recommender(loaded := store.load())
+    loaded.index.nprobe = 1
+    vector = np.array(loaded.user_vectors[7])
+    assert -1 in loaded.index.search(vector[None], 500)[1]
+    history = loaded.seen.row(7)
+    everything = np.arange(4000, dtype=np.int32)
+    for k, excluded, expected in (
+        (500, history, 500),
+        (20, everything[:3500], 20),
+        (20, everything[:3990], 10),
+        (20, everything, 0),
+    ):
+        for top in recommender.search(np.stack([vector] * 2), k, [excluded, history[:0]]):
+            assert (top.item_idx >= 0).all()
+        (top,) = recommender.search(vector[None], k, [excluded])
+        assert len(top.item_idx) == expected
+        assert not np.isin(top.item_idx, excluded).any()
+        np.testing.assert_allclose(
+            top.scores, loaded.item_vectors[top.item_idx] @ vector, atol=1e-5
+        )
+
+
 def test_filters_of_a_large_catalogue_find_what_is_far_from_the_user(tmp_path, monkeypatch):
     """Allowed at random, and just those that the user likes least."""
     monkeypatch.setattr(index, "EXACT_BELOW", 1000)
