@@ -19,6 +19,7 @@ from service.experiments import Experiment, read_experiment
 from service.feed import Feed
 from service.items import add_item_changes
 from service.key_ring import KeyRing
+from service.lean_route import LeanFastAPI
 from service.logs import LOGGER
 from service.many import add_many
 from service.metrics import Metrics
@@ -79,7 +80,7 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
             app.state.service = await stack.enter_async_context(running)
             yield
 
-    app = FastAPI(
+    app = LeanFastAPI(
         title="DRepMRec",
         version=API_VERSION,
         description=DESCRIPTION,

@@ -54,7 +54,10 @@ class Metrics:
             REQUEST_BUCKETS,
         )
         self._request_children: dict[tuple[str, int], Histogram] = {}
-        self.in_flight = self._gauge("requests_in_flight", "Requests in work.", "livesum")
+        self._in_flight = self._gauge("requests_in_flight", "Requests in work.", "livesum")
+        self._in_work = 0
+        if not self._several_processes:
+            self._in_flight.set_function(lambda: self._in_work)
         self.refused = self._counter(
             "requests_refused_total",
             "Requests refused by the name of their key: unknown_key, scope or rate.",
@@ -141,6 +144,12 @@ class Metrics:
             "bundle_age_seconds", "Time since the running bundle was made.", "livemostrecent"
         )
         self._running: tuple[tuple[str, str], datetime] | None = None
+
+    def in_work(self, change: int) -> None:
+        """Count a request that begins, 1, or ends, -1."""
+        self._in_work += change
+        if self._several_processes:  # others ask for it; else it is looked up when it is asked for
+            self._in_flight.set(self._in_work)
 
     def observe_request(self, endpoint: str, status: int, seconds: float) -> None:
         """Count one answered request."""

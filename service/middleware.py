@@ -1,16 +1,16 @@
 """What every request passes on its way to its endpoint."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service.access import Access
 from service.body_limit import BodyLimit
 from service.deadline import Deadline
 from service.key_ring import KeyRing
-from service.lean_route import LeanDispatch, LeanRoute
+from service.lean_route import LeanDispatch, LeanFastAPI, LeanRoute
 from service.metrics import Metrics
 from service.request_scope import RequestScope
 from service.settings import Settings
@@ -20,31 +20,41 @@ if TYPE_CHECKING:
 
 
 def add_middleware(
-    app: FastAPI,
+    app: LeanFastAPI,
     settings: Settings,
     metrics: Metrics,
     lean: Sequence[LeanRoute],
     keys: KeyRing | None,
     tracing: "Tracing | None",
 ) -> None:
-    """Add it to an application, from the inside out; what is not configured is not there."""
-    app.add_middleware(LeanDispatch, routes=lean)
-    app.add_middleware(BodyLimit, limit=settings.max_body)
-    app.add_middleware(Deadline, seconds=settings.request_timeout)
+    """Add it to an application and to its lean routes; what is not configured is not there."""
+    app.add_middleware(BodyLimit, limit=settings.max_body)  # lean requests have no body
+    app.lean, app.lean_prefixes = LeanDispatch(lean), tuple(route.prefix for route in lean)
+    for kind, options in _layers(settings, metrics, keys, tracing):
+        app.add_middleware(kind, **options)
+        app.lean = kind(app.lean, **options)
+
+
+def _layers(
+    settings: Settings, metrics: Metrics, keys: KeyRing | None, tracing: "Tracing | None"
+) -> Iterator[tuple[Callable[..., ASGIApp], dict[str, Any]]]:
+    """From the inside out."""
+    yield Deadline, {"seconds": settings.request_timeout}
     if keys is not None:
-        app.add_middleware(Access, keys=keys, metrics=metrics, open_metrics=settings.open_metrics)
+        yield Access, {"keys": keys, "metrics": metrics, "open_metrics": settings.open_metrics}
     if settings.cors_origins:
         # Outside of `Access`: a browser asks whether it may call before it shows a key.
-        app.add_middleware(
+        yield (
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE"],
-            allow_headers=["Authorization", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
+            {
+                "allow_origins": settings.cors_origins,
+                "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+                "allow_headers": ["Authorization", "X-API-Key", "X-Request-ID"],
+                "expose_headers": ["X-Request-ID", "Retry-After"],
+            },
         )
     if tracing is not None:
         from service.tracing import RequestSpans
 
-        app.add_middleware(RequestSpans, tracer=tracing.tracer)
-    log_requests = settings.log_level == "debug"
-    app.add_middleware(RequestScope, metrics=metrics, log_requests=log_requests)
+        yield RequestSpans, {"tracer": tracing.tracer}
+    yield RequestScope, {"metrics": metrics, "log_requests": settings.log_level == "debug"}

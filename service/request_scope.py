@@ -47,7 +47,7 @@ class RequestScope:
                 message["headers"] = [*message["headers"], (REQUEST_ID_HEADER, request_id)]
             await send(message)
 
-        self._metrics.in_flight.inc()
+        self._metrics.in_work(1)
         try:
             await self._app(scope, receive, send_with_id)
         except Exception:
@@ -56,7 +56,7 @@ class RequestScope:
                 raise
             await _send_internal_error(send_with_id)
         finally:
-            self._metrics.in_flight.dec()
+            self._metrics.in_work(-1)
             seconds = perf_counter() - started
             endpoint = _endpoint(scope)
             # A request that was cancelled has no status; 499 is what others call that.
