@@ -17,7 +17,7 @@ from service.settings import Settings
 from service.user_vectors import UserVectors
 from service.vector_cache import CacheError
 
-CLIENTS = 400
+CLIENTS = 1000
 GIVE_UP = 0.3
 
 
@@ -75,9 +75,8 @@ def test_a_storm_of_clients_that_go_away(
         return await asyncio.gather(*(one_client(service, published, u, rng) for u in asked))
 
     try:
-        for _ in range(2):
-            answers = [a for a in asyncio.run(storm()) if a is not None]
-            assert CLIENTS * 0.55 < len(answers) < CLIENTS * 0.85
+        answers = [a for a in asyncio.run(storm()) if a is not None]
+        assert CLIENTS * 0.6 < len(answers) < CLIENTS * 0.8
         if redis_timeout > 1:
             assert all((a["cache"], a["degraded"]) == ("hit", False) for a in answers)
         # The digest would recognise another user's row: there was none to be recognised.

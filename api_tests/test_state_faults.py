@@ -104,7 +104,7 @@ def drill(shop_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         tmp_path / "log",
         redis_url=proxy.url,
         redis_namespace=place.settings.redis_namespace,
-        redis_timeout=0.25,
+        redis_timeout=0.15,
         state_timeout=STATE_TIMEOUT,
         breaker_reset=0.2,
         vector_cache_size=0,
@@ -143,7 +143,7 @@ def hung(drill: Drill) -> Iterator[None]:
 @contextmanager
 def slow(drill: Drill) -> Iterator[None]:
     """Too slow for a request, not for an event."""
-    drill.proxy.delay = (0.3, 0.3)
+    drill.proxy.delay = (0.2, 0.2)
     yield
     drill.proxy.delay = (0, 0)
 
