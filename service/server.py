@@ -31,6 +31,9 @@ from service.open_state import state_file
 from service.settings import Settings
 
 BACKLOG = 2048
+HEALTHCHECK = 60
+"""Seconds after which a worker that does not answer its supervisor is replaced. uvicorn's 5 are
+less than the imports of a start take where CPU is short: it would kill each worker for ever."""
 
 
 class ServerError(DRepMRecError):
@@ -115,6 +118,7 @@ def _config(settings: Settings, bundles: list[Bundle]) -> Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.drain_seconds,
+        timeout_worker_healthcheck=HEALTHCHECK,
     )
 
 
