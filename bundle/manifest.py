@@ -99,7 +99,7 @@ class Manifest(_Strict):
         parts: what the columns of the vectors are made of.
         modalities: inputs of the item encoder in their order, name → F_m.
         taken: what of the service's state is in it.
-        gate: what the gate said; None if there was nothing to compare with.
+        gate: what the gate said; None if it was not asked.
         files: every other file of the bundle.
     """
 

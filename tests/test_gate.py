@@ -1,6 +1,5 @@
 """The gate: what is worse is not published, what is as good is, and a reason is kept."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bundle_builders import make_contents
 from happenings import Happenings, event
+from tastes import GROUPS, PER_GROUP, USERS, held_out, taste_contents
 
 from bundle.contents import BundleContents
 from bundle.csr import Csr
@@ -22,40 +21,6 @@ from bundle.store import BundleStore
 from training.gate import FEWEST, compare
 from training.heldout import HeldOut, rank, rank_popular
 from training.judge import Judge
-
-GROUPS, PER_GROUP, USERS = 8, 10, 160
-
-
-def taste_contents(rng: np.random.Generator, noise: float = 0.0) -> BundleContents:
-    """Users who like one group of items each, and vectors that say so, or with noise do not."""
-    n_items = GROUPS * PER_GROUP
-    contents = make_contents(USERS, n_items, 8, rng=rng, no_interactions=0, n_heavy=0)
-    vectors = np.repeat(np.eye(GROUPS, dtype=np.float32), PER_GROUP, axis=0)
-    vectors += noise * rng.standard_normal(vectors.shape).astype(np.float32)
-    rows = np.repeat(np.arange(USERS), 4)
-    cols = (rows % GROUPS) * PER_GROUP + np.tile(np.arange(4), USERS)
-    return replace(
-        contents,
-        item_vectors=vectors,
-        item_parts=vectors,
-        user_vectors=vectors[cols].reshape(USERS, 4, 8).mean(1),
-        seen=Csr.from_pairs(rows, cols, USERS, n_items),
-    )
-
-
-def held_out(contents: BundleContents, users: int = USERS) -> HeldOut:
-    """Each user's next two items of the group."""
-    rows = np.repeat(np.arange(users), 2)
-    cols = (rows % GROUPS) * PER_GROUP + 4 + np.tile(np.arange(2), users)
-    history = contents.seen.select(np.arange(users))
-    n_items = len(contents.items)
-    return HeldOut(
-        contents.users.ids[:users],
-        contents.items,
-        history,
-        np.ones(history.nnz, np.float32),
-        Csr.from_pairs(rows, cols, users, n_items),
-    )
 
 
 def published(root: Path, contents: BundleContents) -> Bundle:
@@ -181,20 +146,6 @@ def test_a_refused_candidate_leaves_the_store_as_it_was(tmp_path, good):
     assert store.load().version == forced == store.current()
     assert store.manifest(forced).gate.forced == "we know"
     assert judge.report().comparison.problems == store.manifest(forced).gate.problems
-
-
-def test_the_report_is_a_page_and_json(tmp_path, good):
-    store = BundleStore(tmp_path / "store")
-    store.publish(good)
-    judge = Judge(store, store.load(), held_out(good), {"new_events": 12_345})
-    judge.look(store.load())
-    judge.report().write(store.storage, "candidate")
-    page = (store.root / "reports" / "candidate.html").read_text()
-    assert "12,345" in page and page.count("data:image/svg+xml") == 2
-    assert "http" not in page, "it needs nothing else"
-    found = json.loads((store.root / "reports" / "candidate.json").read_text())
-    assert found["gate"]["candidate"]["recall@20"] == 1
-    assert found["drift"]["users"]["0.5"] == pytest.approx(1)
 
 
 def training(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:

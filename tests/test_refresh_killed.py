@@ -6,17 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 from happenings import Happenings, features, random_events, served_store
 
 from bundle.loading import Bundle
 from bundle.overlay import ItemChange
 from bundle.store import BundleStore
 
-REFRESHER = """
-import sys
+FORKER = """
+import os, sys
 import training.refresh.spill
 training.refresh.spill.BLOCK_USERS = 8  # many blocks, so that a kill finds some done
 from matplotlib.figure import Figure
@@ -24,34 +26,70 @@ from bundle.store import BundleStore
 from training.refresh.drops import open_source
 from training.refresh.redis_client import RedisOptions
 from training.refresh.round import RefreshOptions, refresh
-store = BundleStore(sys.argv[1])
-print("ready", flush=True)
-source = open_source(f"{sys.argv[1]}/state.sqlite3", RedisOptions())
-options = RefreshOptions(say=lambda line: None, forced="not what this is about")
-print(refresh(store, [source], options).version, flush=True)
+
+def one(root):
+    source = open_source(f"{root}/state.sqlite3", RedisOptions())
+    options = RefreshOptions(say=lambda line: None, forced="not what this is about")
+    refresh(BundleStore(root), [source], options)
+
+while line := sys.stdin.readline():
+    pid = os.fork()
+    if pid == 0:
+        one(line.strip())
+        os._exit(0)
+    print(pid, flush=True)
+    sys.stdin.readline()  # until then the process is there, so that a kill cannot hit another one
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+"""Refreshes in processes of their own, which need not import everything first."""
 
 
-def start(store: Path) -> subprocess.Popen[bytes]:
-    search_path = os.pathsep.join(p for p in sys.path if p)
-    process = subprocess.Popen(
-        [sys.executable, "-c", REFRESHER, str(store)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": search_path},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    return process
+class Refresher:
+    """Starts refreshes, one at a time."""
 
+    def __init__(self) -> None:
+        search_path = os.pathsep.join(p for p in sys.path if p)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", FORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"PYTHONPATH": search_path},
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
 
-def finish(store: Path) -> float:
-    """Run to the end; the seconds that it took."""
-    started = time.monotonic()
-    with start(store) as process:
+    def close(self) -> None:
+        self._orders.close()
+        self._process.wait(60)
+        self._answers.close()
+
+    def start(self, store: Path) -> int:
+        """The process that refreshes."""
+        self._orders.write(f"{store}\n")
+        self._orders.flush()
+        return int(self._answers.readline())
+
+    def ended(self) -> int:
+        """What the process that was started last ended with."""
+        self._orders.write("\n")
+        self._orders.flush()
+        return int(self._answers.readline())
+
+    def finish(self, store: Path) -> float:
+        """Refresh to the end; the seconds that it took."""
         started = time.monotonic()
-        assert process.wait(60) == 0
-    return time.monotonic() - started
+        self.start(store)
+        assert self.ended() == 0
+        return time.monotonic() - started
+
+
+@pytest.fixture
+def refresher() -> Iterator[Refresher]:
+    one = Refresher()
+    yield one
+    one.close()
 
 
 def same(one: Bundle, other: Bundle) -> None:
@@ -65,7 +103,7 @@ def same(one: Bundle, other: Bundle) -> None:
     np.testing.assert_array_equal(one.seen.indices, other.seen.indices)
 
 
-def test_kill_9_at_any_moment(tmp_path):
+def test_kill_9_at_any_moment(refresher, tmp_path):
     store = served_store(tmp_path / "store")
     before = store.current()
     happens = Happenings(store.root)
@@ -77,16 +115,17 @@ def test_kill_9_at_any_moment(tmp_path):
     )
     reference = tmp_path / "reference"
     shutil.copytree(store.root, reference)
-    seconds = finish(reference)
+    seconds = refresher.finish(reference)
     expected = BundleStore(reference).load()
     stages = set()
     for number in range(8):
         root = tmp_path / f"store-{number}"
         shutil.copytree(store.root, root)
         for _ in range(2):
-            with start(root) as process:
-                time.sleep(rng.uniform(0, 1.1 * seconds))
-                process.send_signal(signal.SIGKILL)
+            process = refresher.start(root)
+            time.sleep(rng.uniform(0, 1.1 * seconds))
+            os.kill(process, signal.SIGKILL)
+            assert refresher.ended() in (0, -signal.SIGKILL)
             killed = BundleStore(root)
             for version in killed.versions():
                 killed.verify(version)
@@ -100,7 +139,7 @@ def test_kill_9_at_any_moment(tmp_path):
                     any((root / "bundles").glob(".staging-*")),
                 )
             )
-        finish(root)
+        refresher.finish(root)
         same(BundleStore(root).load(), expected)
         assert not list((root / "bundles").glob(".staging-*"))
     assert len(stages) >= 3, f"the kills hit the same moments: {stages}"

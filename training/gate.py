@@ -49,7 +49,7 @@ class Comparison:
 
     Attributes:
         users: that both were asked for; with fewer than FEWEST the metrics decide nothing.
-        candidate, live: None if nothing was held out.
+        candidate, live: None if nothing was held out; `live` also if there is none.
         popularity: metrics of the most popular items.
         gains: by metric the mean difference to the live bundle and its 95 % interval.
         index_recall: of the candidate's index against exact search; None without users.
@@ -94,7 +94,7 @@ class Comparison:
 
 def compare(
     candidate: Bundle,
-    live: Bundle,
+    live: Bundle | None,
     held_out: HeldOut,
     overlay: Overlay | None = None,
     onnx: dict[str, float] | None = None,
@@ -103,7 +103,7 @@ def compare(
 
     Args:
         candidate: opened as the service would.
-        live: the other one.
+        live: the other one; without one only the index and ONNX can be a reason to refuse.
         held_out: what is asked.
         overlay: changes of items on top of the live bundle.
         onnx: largest differences between ONNX and torch by encoder, where torch was at hand.
@@ -113,15 +113,18 @@ def compare(
         for name, difference in (onnx or {}).items()
         if not difference <= ENCODER_TOLERANCE
     ]
-    held_out = held_out.unknown_to(live)
+    if live is not None:
+        held_out = held_out.unknown_to(live)
     if not held_out.users:
         return Comparison(0, None, None, problems=problems)
     ours = rank(candidate, held_out)
-    theirs = rank(live, held_out, overlay)
     popular = rank_popular(candidate, held_out)
     recall = search_recall(candidate.index, ours.vectors[:QUERIES], candidate.item_vectors)
     if recall < INDEX_RECALL:
         problems.append(f"the index finds {recall:.3f} of what exact search finds")
+    if live is None:
+        return Comparison(len(held_out.users), ours, None, popular.metrics, {}, recall, problems)
+    theirs = rank(live, held_out, overlay)
     rng = np.random.default_rng(0)
     gains: dict[str, tuple[float, float, float]] = {}
     for name in JUDGED:

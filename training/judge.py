@@ -20,7 +20,7 @@ class Judge:
 
     Args:
         store: whose live bundle must still be the same.
-        live: it.
+        live: it; None for the first bundle of a store.
         held_out: what both are asked.
         summary: what went into the candidate, for the report.
         overlay: changes of items on top of the live bundle.
@@ -31,7 +31,7 @@ class Judge:
     def __init__(
         self,
         store: BundleStore,
-        live: Bundle,
+        live: Bundle | None,
         held_out: HeldOut,
         summary: dict[str, Any],
         *,
@@ -45,7 +45,7 @@ class Judge:
         self._report: Report | None = None
 
     def __call__(self, candidate: Bundle) -> Verdict:
-        if self._store.live_version() != self._live.version:
+        if self._store.live_version() != (self._live and self._live.version):
             raise StoreError("another bundle went live meanwhile; try again")
         return self.look(candidate).verdict(self._forced)
 

@@ -28,29 +28,32 @@ class Report:
 
     Attributes:
         summary: what went into the candidate, by name.
-        live: version of the live bundle.
+        live: version of the live bundle; None if there is none.
         sizes: users, items and interactions of live bundle and candidate.
         comparison: what the gate saw.
         drift: cosines of the vectors of users and items that both bundles have, [n] each.
     """
 
     summary: dict[str, Any]
-    live: str
-    sizes: dict[str, tuple[int, int]]
+    live: str | None
+    sizes: dict[str, tuple[int | None, int]]
     comparison: Comparison
     drift: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, candidate: Bundle, live: Bundle, comparison: Comparison, summary: dict[str, Any]
+        cls,
+        candidate: Bundle,
+        live: Bundle | None,
+        comparison: Comparison,
+        summary: dict[str, Any],
     ) -> "Report":
-        """Compare two bundles' vectors."""
-        sizes = {
-            "users": (len(live.users), len(candidate.users)),
-            "items": (len(live.items), len(candidate.items)),
-            "interactions": (live.seen.nnz, candidate.seen.nnz),
-        }
+        """Compare two bundles' vectors; of a first one there is less to say."""
+        before = _sizes(live) if live else {}
+        sizes = {name: (before.get(name), size) for name, size in _sizes(candidate).items()}
         drift: dict[str, NDArray[np.float32]] = {}
+        if live is None:
+            return cls(summary, None, sizes, comparison)
         if live.manifest.dim == candidate.manifest.dim:
             drift = {
                 "users": _cosines(
@@ -80,9 +83,9 @@ class Report:
     def table(self) -> str:
         """The metrics, for a terminal."""
         found = self.comparison
-        if found.candidate is None or found.live is None:
+        rows = {name: ranked.metrics for name, ranked in self._ranked().items()}
+        if not rows:
             return "nothing was held out: the metrics are not compared"
-        rows = {"live": found.live.metrics, "candidate": found.candidate.metrics}
         rows["popularity"] = found.popularity
         names = [*JUDGED, f"coverage@{K}"]
         lines = [f"{found.users} users" + "".join(f"{name:>14}" for name in names)]
@@ -116,6 +119,14 @@ class Report:
     def _ranked(self) -> dict[str, Ranked]:
         both = {"live": self.comparison.live, "candidate": self.comparison.candidate}
         return {name: ranked for name, ranked in both.items() if ranked is not None}
+
+
+def _sizes(bundle: Bundle) -> dict[str, int]:
+    return {
+        "users": len(bundle.users),
+        "items": len(bundle.items),
+        "interactions": bundle.seen.nnz,
+    }
 
 
 def _cosines(

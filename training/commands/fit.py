@@ -104,13 +104,13 @@ def fit(
 def _publish(
     store: BundleStore, contents: BundleContents, held_out: HeldOut, forced: str | None
 ) -> str:
-    """Publish a fit; over a live bundle, if the gate lets it pass."""
-    if store.live_version() is None:
-        return store.publish(contents)
+    """Publish a fit if the gate lets it pass, and leave a report."""
+    live = None if store.live_version() is None else store.load()
     onnx = contents.report["onnx_max_abs_difference"]
-    judge = Judge(store, store.load(), held_out, {}, onnx=onnx, forced=forced)
+    judge = Judge(store, live, held_out, {}, onnx=onnx, forced=forced)
     version = judged_publish(store, contents, judge)
-    typer.echo(judge.report().table())
+    if live is not None:
+        typer.echo(judge.report().table())
     return version
 
 
