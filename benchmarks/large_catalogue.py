@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 from machine import describe
 from numpy.typing import NDArray
-from serving import HERE, PACKAGES, free_port, running, say
+from serving import HERE, PACKAGES, cpu_seconds, free_port, running, say
 
 from bundle.contents import BundleContents
 from bundle.csr import Csr
@@ -157,7 +157,8 @@ def main() -> None:
         pool: asyncio.Queue[Any] = asyncio.Queue()
         pool.put_nowait(None)
         asyncio.run(ask(port, "/readyz", pool))
-        say(f"ready after {time.perf_counter() - begun:.1f} s")
+        seconds = time.perf_counter() - begun
+        say(f"ready after {seconds:.1f} s, {cpu_seconds(pid):.1f} s of CPU")
         users = np.random.default_rng(1).integers(manifest.n_users, size=1_000_000)
         everything = np.ones(manifest.n_items, np.bool_)
         some = np.arange(manifest.n_items) % 100 == 0

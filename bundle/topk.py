@@ -48,7 +48,7 @@ def best_of_each(
 ) -> list[TopK]:
     """`best_of` of each row of results [B, n] that are in order already.
 
-    All rows at once take a third of the time that they take one by one.
+    All rows at once: a dozen calls of NumPy for a batch and not for each query.
     """
     keep = item_idx >= 0
     lengths = [len(items) for items in excluded]

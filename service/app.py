@@ -28,7 +28,6 @@ from service.open_state import open_state
 from service.operations import operations_router
 from service.permits import Permits
 from service.recommend import recommending_routes
-from service.redis_link import RedisLink
 from service.running import Service
 from service.security_schema import describe_access
 from service.serving import Serving, prepare_serving
@@ -131,8 +130,11 @@ async def _running_service(
         pool = stack.enter_context(
             ThreadPoolExecutor(threads, "search", faiss.omp_set_num_threads, (1,))
         )
-        redis: RedisLink | None = None
+        redis = None
         if settings.redis_url is not None:
+            # A tenth of the time of all imports, for those alone who need it.
+            from service.redis_link import RedisLink
+
             redis = await stack.enter_async_context(RedisLink(settings, metrics))
         state = await stack.enter_async_context(open_state(settings, redis))
         feed = await stack.enter_async_context(Feed(state, settings.state_poll, metrics))

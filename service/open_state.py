@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from bundle.store_url import parse_root
 from service.local_state import LocalState
 from service.logs import LOGGER
-from service.redis_link import RedisLink
-from service.redis_state import RedisState
 from service.settings import Settings
 from service.state import NOTHING, NewEvent, NewNote, Notes, State, StateError, UserState
+
+if TYPE_CHECKING:
+    from service.redis_link import RedisLink
 
 STATE_FILE = "state.sqlite3"
 
@@ -76,7 +77,7 @@ def state_file(settings: Settings) -> Path | None:
     return settings.state or (None if isinstance(root, str) else root / STATE_FILE)
 
 
-def open_state(settings: Settings, redis: RedisLink | None = None) -> State:
+def open_state(settings: Settings, redis: "RedisLink | None" = None) -> State:
     """The state that the settings ask for.
 
     Without any wish it is a file in a local store. Where that cannot be made, and with an object
@@ -87,6 +88,8 @@ def open_state(settings: Settings, redis: RedisLink | None = None) -> State:
         StateError: the file that was asked for, or is there, cannot be used.
     """
     if redis is not None:
+        from service.redis_state import RedisState  # see `service.app`
+
         return RedisState(redis, settings)
     path = state_file(settings)
     try:

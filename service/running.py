@@ -13,7 +13,6 @@ from service.experiments import Arm, Experiment
 from service.feed import Feed
 from service.metrics import Metrics
 from service.permits import Permits
-from service.redis_link import RedisLink
 from service.serving import Serving
 from service.settings import Settings
 from service.shadow import Shadow
@@ -21,6 +20,7 @@ from service.state import State
 
 if TYPE_CHECKING:
     from service.content import ContentEncoders
+    from service.redis_link import RedisLink
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Service:
     permits: Permits
     threads: int
     pool: ThreadPoolExecutor
-    redis: RedisLink | None
+    redis: "RedisLink | None"
     state: State
     feed: Feed
     serving: Serving

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ from service.live_items import LiveItems
 from service.live_recall import LiveRecall
 from service.metrics import Metrics
 from service.queries import MAX_PAGED, POOL
-from service.redis_cache import RedisVectorCache
-from service.redis_link import RedisLink
 from service.search_batches import SearchBatches
 from service.settings import Settings
 from service.state import State
@@ -35,6 +33,9 @@ from service.tastes import Tastes
 from service.user_vectors import UserVectors
 from service.vector_cache import LocalVectorCache
 from service.wishes import Items, Wishes
+
+if TYPE_CHECKING:
+    from service.redis_link import RedisLink
 
 T = TypeVar("T")
 
@@ -159,7 +160,7 @@ def prepare_serving(
     bundle: Bundle,
     settings: Settings,
     metrics: Metrics,
-    redis: RedisLink | None,
+    redis: "RedisLink | None",
     state: State,
     feed: Feed,
     pool: ThreadPoolExecutor,
@@ -172,10 +173,15 @@ def prepare_serving(
     dim = bundle.manifest.dim
     live_items = LiveItems(bundle)
     recommender = Recommender(bundle)
+    shared = None
+    if redis is not None:
+        from service.redis_cache import RedisVectorCache  # see `service.app`
+
+        shared = RedisVectorCache(redis, bundle.version, dim, settings, metrics)
     vectors = UserVectors(
         bundle.user_vectors,
         LocalVectorCache(size) if size else None,
-        RedisVectorCache(redis, bundle.version, dim, settings, metrics) if redis else None,
+        shared,
         metrics,
     )
     # A flat index answers in less time than the way to a thread and back takes.

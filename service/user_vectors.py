@@ -2,14 +2,16 @@
 
 import asyncio
 import contextlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.metrics import Metrics
-from service.redis_cache import RedisVectorCache
 from service.vector_cache import CacheError, LocalVectorCache
+
+if TYPE_CHECKING:
+    from service.redis_cache import RedisVectorCache
 
 
 class FoundVector(NamedTuple):
@@ -40,7 +42,7 @@ class UserVectors:
         self,
         rows: NDArray[np.float32],
         local: LocalVectorCache | None,
-        remote: RedisVectorCache | None,
+        remote: "RedisVectorCache | None",
         metrics: Metrics,
     ) -> None:
         self._rows = rows
@@ -87,7 +89,7 @@ class UserVectors:
             with contextlib.suppress(CacheError):
                 await self._remote.erase(user_id)
 
-    async def _fetch(self, remote: RedisVectorCache, user_id: str, user_idx: int) -> FoundVector:
+    async def _fetch(self, remote: "RedisVectorCache", user_id: str, user_idx: int) -> FoundVector:
         try:
             vector = await remote.get(user_id)
         except CacheError as failure:
