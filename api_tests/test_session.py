@@ -38,6 +38,7 @@ def test_a_session_gets_what_the_encoder_and_numpy_say(
     answer = ask(service, items=body, disliked=["item-17"], k=12)
     assert (answer["source"], answer["fallback_reason"]) == ("session", None)
     assert answer["bundle_version"] == published.version
+    assert (answer["cache"], answer["degraded"], answer["vector_age"]) == ("miss", False, 0)
     given = [item["score"] for item in answer["items"]]
     np.testing.assert_allclose(given, np.sort(scores)[::-1][:12], atol=1e-5)
     found = [int(item["item_id"][5:]) for item in answer["items"]]
@@ -67,6 +68,7 @@ def test_a_session_of_unknown_items_gets_the_popular_ones(
     best = int(np.argmax(counts))
     answer = ask(service, items=[{"item_id": "new"}], disliked=[f"item-{best}"], k=5)
     assert (answer["source"], answer["fallback_reason"]) == ("popular", "unknown_items")
+    assert answer["vector_age"] is None
     counts[best] = -1
     assert [item["score"] for item in answer["items"]] == np.sort(counts)[::-1][:5].tolist()
 

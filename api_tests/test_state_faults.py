@@ -231,6 +231,8 @@ def test_answers_are_right_and_events_kept_or_refused(
                 assert response.status_code == 503, response.text
         assert drill.service.get("/items/item-0").status_code == 404
         assert drill.service.get("/readyz").json()["degraded"] == (not reads)
+        session = drill.service.post("/recommend/items", json={"items": [{"item_id": "item-5"}]})
+        assert (session.json()["source"], session.json()["degraded"]) == ("session", not reads)
     wait_until(lambda: not drill.service.get("/readyz").json()["degraded"], "Redis in use")
     wait_until(lambda: drill.service.get("/users/user-2").status_code == 200, "the state")
     # What was refused may have been done: resets and halves are of replies. Do it once more.

@@ -160,17 +160,20 @@ class AnswerEncoder:
         self,
         source: Source,
         fallback_reason: FallbackReason | None,
+        degraded: bool,
         unknown_items: list[str],
         top: TopK,
     ) -> bytes:
         """The JSON of `schemas.SessionRecommendations`."""
         return (
-            b'{"bundle_version":%b,"source":"%b","fallback_reason":%b,"unknown_items":%b,'
-            b'"items":[%b]}'
+            b'{"bundle_version":%b,"source":"%b","fallback_reason":%b,"cache":"miss",'
+            b'"degraded":%b,"vector_age":%b,"experiment":null,"unknown_items":%b,"items":[%b]}'
         ) % (
             self._version,
             source.encode(),
             b'"%b"' % fallback_reason.encode() if fallback_reason else b"null",
+            b"true" if degraded else b"false",
+            b"0" if source == "session" else b"null",
             orjson.dumps(unknown_items),
             self._scored(top),
         )

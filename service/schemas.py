@@ -131,6 +131,10 @@ class SessionRecommendations(Schema):
                 "bundle_version": "20260314T091500Z-5f0c2a71",
                 "source": "session",
                 "fallback_reason": None,
+                "cache": "miss",
+                "degraded": False,
+                "vector_age": 0,
+                "experiment": None,
                 "unknown_items": [],
                 "items": [{"item_id": "i-12", "score": 0.7921, "rank": 1}],
             }
@@ -140,6 +144,12 @@ class SessionRecommendations(Schema):
     bundle_version: str = Field(description="the bundle that answered")
     source: Source = Field(description="what the items were made from")
     fallback_reason: FallbackReason | None = Field(description="why the popular items, if so")
+    cache: CacheResult = Field(description="miss: a session's vector is made for each request")
+    degraded: bool = Field(
+        description="a part of the service failed: changes of items since may be missing"
+    )
+    vector_age: int | None = Field(description="0, made for this request; null: none")
+    experiment: None = Field(description="sessions are in none: arms go by user_id")
     unknown_items: list[str] = Field(description="of the session, those that count for nothing")
     items: list[ScoredItem] = Field(description="best first; fewer than k if there are no more")
 

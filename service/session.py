@@ -33,13 +33,14 @@ async def recommend_for_items(query: SessionQuery, service: CurrentService) -> R
         wishes = wishes._replace(excluded=np.union1d(wishes.excluded, rows[given]))
         liking = np.array(weights, np.float32)[known]
         vector = fold_in(serving.bundle, serving.catalogue.vectors(rows[known]), liking)
+        answer, degraded = serving.answers.session, serving.tastes.degraded
         if vector is None:
             serving.metrics.fallbacks["unknown_items"].inc()
             top = serving.recommender.popular(query.k, wishes.excluded, wishes.allowed)
-            body = serving.answers.session("popular", "unknown_items", unknown, top)
+            body = answer("popular", "unknown_items", degraded, unknown, top)
         else:
             top = await serving.search(vector, wishes)
-            body = serving.answers.session("session", None, unknown, top)
+            body = answer("session", None, degraded, unknown, top)
     return Response(body, media_type="application/json")
 
 
