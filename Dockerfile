@@ -21,9 +21,10 @@ ARG PIP_INDEX_URL
 ARG PIP_FIND_LINKS
 ARG gpu=false
 ARG extras
-# Left out: tests, headers and sources; Arrow's Flight and S3; ONNX Runtime's tools, and its C
-# library, of which the Python module has its own copy; symbols, but not of libraries that
-# auditwheel has rewritten, which strip breaks.
+# Left out: tests, headers, sources and NumPy's tools for Fortran; Arrow's Flight and S3,
+# and copies of its libraries under names that nothing loads; ONNX Runtime's tools, and its C library,
+# of which the Python module has its own copy; symbols, but not of libraries that auditwheel has
+# rewritten, which strip breaks.
 # hadolint ignore=DL3003
 RUN if [ "$gpu" = true ]; then runtime=gpu; else runtime=service; fi \
     && touch README.md LICENSE \
@@ -35,7 +36,9 @@ RUN if [ "$gpu" = true ]; then runtime=gpu; else runtime=service; fi \
         onnxruntime/capi/libonnxruntime.so.* \
     && rm -r pyarrow/include pyarrow/includes pyarrow/src pyarrow/tests \
         pyarrow/*.pxi pyarrow/*.pyx pyarrow/*.pxd \
-    && rm -r pyarrow/*flight* pyarrow/*s3* \
+    && rm -r pyarrow/*flight* pyarrow/*s3* pyarrow/_pyarrow_cpp_tests* \
+    && rm pyarrow/libarrow_python*.so pyarrow/libarrow_python*.so.*.*.* \
+    && rm -r numpy/distutils numpy/f2py \
     && strip --strip-unneeded pyarrow/*.so* uvloop/*.so
 
 FROM base AS service-code
