@@ -121,11 +121,14 @@ def test_a_thousand_requests_with_redis_killed_half_way(
         "redis": "failing",
     }
     assert service.metric("degraded") == 1
+    similar = f"/similar/{answers[0]['items'][0]['item_id']}"
+    assert service.get(similar).json()["degraded"] is True
     assert service.metric("redis_errors_total", kind="connection") >= 3
     assert service.metric("redis_breaker_state") in (1, 2)
     redis_server.start()
     wait_until(lambda: service.get("/readyz").json()["redis"] == "ok", "Redis in use again")
     assert ask(service, published, "user-9")["degraded"] is False
+    assert service.get(similar).json()["degraded"] is False
     assert service.metric("degraded") == 0
     assert len(service.events("redis_left_alone")) >= 1
 

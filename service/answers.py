@@ -213,7 +213,7 @@ class AnswerEncoder:
         return b"".join(chain.from_iterable(pieces))[:-1]
 
     @_timed
-    def similar_items(self, item_id: str, top: TopK) -> bytes:
+    def similar_items(self, item_id: str, degraded: bool, top: TopK) -> bytes:
         """The JSON of `schemas.SimilarItems`."""
         pieces: list[bytes] = []
         for item_idx, score, rank in zip(
@@ -221,9 +221,10 @@ class AnswerEncoder:
         ):
             title = self._title(item_idx)
             pieces += (self._opening(item_idx), score, rank, title)
-        return b'{"item_id":%b,"bundle_version":%b,"items":[%b]}' % (
+        return b'{"item_id":%b,"bundle_version":%b,"degraded":%b,"items":[%b]}' % (
             orjson.dumps(item_id),
             self._version,
+            b"true" if degraded else b"false",
             b"".join(pieces)[:-1],
         )
 

@@ -60,7 +60,7 @@ async def similar(
         raise InvalidParameterError(f"by: must be one of {', '.join(similarities)}", "by")
     allowed = await serving.allowed(query.filter)
     top = await serving.similar(item_idx, query.k, query.by, allowed)
-    return serving.answers.similar_items(item_id, top)
+    return serving.answers.similar_items(item_id, serving.tastes.degraded, top)
 
 
 async def item(

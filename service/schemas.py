@@ -217,6 +217,7 @@ class SimilarItems(Schema):
             "example": {
                 "item_id": "i-77",
                 "bundle_version": "20260314T091500Z-5f0c2a71",
+                "degraded": False,
                 "items": [
                     {"item_id": "i-3", "score": 0.9127, "rank": 1, "title": "Blue kettle"},
                     {"item_id": "i-9", "score": 0.8871, "rank": 2, "title": None},
@@ -227,6 +228,9 @@ class SimilarItems(Schema):
 
     item_id: str
     bundle_version: str = Field(description="the bundle that answered")
+    degraded: bool = Field(
+        description="Redis or the state fails: items that changed of late may be missing"
+    )
     items: list[SimilarItem] = Field(
         description="most similar first, without the item itself; none if it has no vector"
     )
