@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -231,9 +232,26 @@ def memory_place(tmp_path: Path) -> ObjectPlace:
     return ObjectPlace(f"memory://{name}", files, f"/{name}", tmp_path / "cache")
 
 
+class WholeFiles(LocalFileSystem):
+    """Files appear whole, as objects do; fsspec's own can be read while they are still empty."""
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+        handle, part = tempfile.mkstemp()
+        os.close(handle)
+        super().pipe_file(part, value, **options)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        if mode == "create":
+            try:
+                os.link(part, path)
+            finally:
+                Path(part).unlink()
+        else:
+            Path(part).replace(path)
+
+
 @pytest.fixture
 def local_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectPlace:
     """fsspec's local file system, used as an object store."""
-    files, prefix = LocalFileSystem(auto_mkdir=True), str(tmp_path / "objects")
+    files, prefix = WholeFiles(auto_mkdir=True), str(tmp_path / "objects")
     use_file_system(monkeypatch, files, prefix)
     return ObjectPlace("memory://elsewhere", files, prefix, tmp_path / "cache")
