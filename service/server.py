@@ -31,7 +31,7 @@ from service.open_state import state_file
 from service.settings import Settings
 
 BACKLOG = 2048
-HEALTHCHECK = 60
+HEALTHCHECK = 20
 """Seconds after which a worker that does not answer its supervisor is replaced. uvicorn's 5 are
 less than the imports of a start take where CPU is short: it would kill each worker for ever."""
 
