@@ -1,21 +1,24 @@
-"""Exact search of a small catalogue: one matrix product and its largest elements, by ONNX Runtime.
+"""Exact search of a small catalogue: one matrix product, by ONNX Runtime, and its largest elements.
 
 ONNX Runtime packs the items' vectors once, for the processor that it finds. FAISS, and NumPy as
 well, do so for each product, which for a few queries costs as much as the product itself:
 `benchmarks/exact_search.py` has the numbers.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.onnx import session_of
+from bundle.topk import TopK, largest
 
-FLOAT, INT64 = 1, 7
-"""Types of elements in ONNX."""
+FLOAT = 1
+"""Type of elements in ONNX."""
 
 
 class ExactSearch:
-    """Inner products with all items, as a FAISS index has it. Safe to call from several threads.
+    """Inner products with all items. Safe to call from several threads.
 
     Args:
         vectors: [I, D] float32; a copy is kept.
@@ -25,24 +28,28 @@ class ExactSearch:
         self._session = session_of(_model(vectors), threads=1)
 
     def search(
-        self, queries: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Scores, descending, and rows [B, k]; of equal scores the lower row comes first.
+        self, queries: NDArray[np.float32], k: int, excluded: Sequence[NDArray[np.int32]]
+    ) -> list[TopK]:
+        """The items with the largest inner products.
 
         Args:
             queries: [B, D].
-            k: results, at most I.
+            k: results.
+            excluded: for each query the rows that must not come back.
         """
-        feed = {"queries": queries, "k": np.array([k])}
-        scores, rows = self._session.run(["scores", "rows"], feed)
-        return scores, rows
+        (products,) = self._session.run(["products"], {"queries": queries})
+        lengths = [len(rows) for rows in excluded]
+        if any(lengths):
+            of_query = np.arange(len(lengths)).repeat(lengths)
+            products[of_query, np.concatenate(excluded)] = -np.inf
+        return largest(products, k)
 
 
 def _model(vectors: NDArray[np.float32]) -> bytes:
-    """ONNX: scores, rows = TopK(queries @ vectorsᵀ, k).
+    """ONNX: products = queries @ vectorsᵀ.
 
     The package onnx, which writes such files, is not among those of the service. These are all
-    the fields of its protocol buffer that two nodes need; a test reads them with the package.
+    the fields of its protocol buffer that one node needs; a test reads them with the package.
     """
     n_items, dim = vectors.shape
     items = (
@@ -54,13 +61,10 @@ def _model(vectors: NDArray[np.float32]) -> bytes:
     )
     graph = (
         _field(1, _node("MatMul", ["queries", "items"], ["products"]))
-        + _field(1, _node("TopK", ["products", "k"], ["scores", "rows"]))
         + _text(2, "exact search")
         + _field(5, items)
         + _field(11, _value("queries", FLOAT, ["B", dim]))
-        + _field(11, _value("k", INT64, [1]))
-        + _field(12, _value("scores", FLOAT, ["B", "K"]))
-        + _field(12, _value("rows", INT64, ["B", "K"]))
+        + _field(12, _value("products", FLOAT, ["B", n_items]))
     )
     operators = _text(1, "") + _number(2, 18)
     return _number(1, 9) + _field(7, graph) + _field(8, operators)

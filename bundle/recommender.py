@@ -15,6 +15,8 @@ from bundle.overlay import NO_ITEMS, Overlay
 from bundle.similarity import FUSED, Directions, Similarities
 from bundle.topk import TopK, best_of, best_of_each, merge
 
+FEW_EXCLUDED = 100
+"""A query of the index that excludes more asks for more results than others should pay for."""
 MANY_HIDDEN = 1_000
 """With more hidden items, the others are looked for among all; with fewer, hidden ones are dropped
 from so many more results."""
@@ -35,7 +37,7 @@ class Recommender:
         self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
         self.similarities = Similarities(bundle)
         is_flat = bundle.manifest.index.kind == "flat"
-        self._index = ExactSearch(bundle.item_vectors) if is_flat else bundle.index
+        self._exact = ExactSearch(bundle.item_vectors) if is_flat else None
 
     def with_overlay(self, overlay: Overlay) -> "Recommender":
         """The same bundle with other changes; what depends on the bundle alone is shared."""
@@ -64,17 +66,37 @@ class Recommender:
                 for vector, items in zip(vectors, excluded, strict=True)
             ]
         dropped = [np.union1d(items, hidden) for items in excluded] if len(hidden) else excluded
-        # What is excluded may sit on top: ask for so many more, and K are left in any case.
-        wanted = min(len(self.bundle.items), k + max(len(items) for items in dropped))
-        scores, found = self._index.search(vectors, wanted)
-        tops = best_of_each(found.astype(np.int32), scores, k, dropped)
-        if self.is_indexed(None):
-            asked = zip(tops, vectors, dropped, strict=True)
-            tops = [self._enough(top, vector, k, items) for top, vector, items in asked]
-        if len(self.catalogue.overlay.added):
+        added = len(self.catalogue.overlay.added)
+        if self._exact is not None:
+            n_items = len(self.bundle.items)
+            trained = [items[items < n_items] for items in dropped] if added else dropped
+            tops = self._exact.search(vectors, k, trained)
+        else:
+            tops = self._search_index(vectors, k, dropped)
+        if added:
             asked = zip(tops, vectors, dropped, strict=True)
             tops = [self._with_added(top, vector, k, items) for top, vector, items in asked]
         return tops
+
+    def _search_index(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        excluded: Sequence[NDArray[np.int32]],
+    ) -> list[TopK]:
+        """The best of the bundle's items, by its inverted lists."""
+        tops: dict[int, TopK] = {}
+        few = [n for n, items in enumerate(excluded) if len(items) <= FEW_EXCLUDED]
+        many = [[n] for n, items in enumerate(excluded) if len(items) > FEW_EXCLUDED]
+        for group in filter(None, [few, *many]):
+            dropped = [excluded[n] for n in group]
+            # What is excluded may sit on top: ask for so many more, and K are left in any case.
+            wanted = min(len(self.bundle.items), k + max(map(len, dropped)))
+            scores, found = self.bundle.index.search(vectors[group], wanted)
+            best = best_of_each(found.astype(np.int32), scores, k, dropped)
+            for n, top, items in zip(group, best, dropped, strict=True):
+                tops[n] = self._enough(top, vectors[n], k, items)
+        return [tops[n] for n in range(len(vectors))]
 
     def _enough(
         self, top: TopK, vector: NDArray[np.float32], k: int, excluded: NDArray[np.int32]

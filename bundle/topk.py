@@ -1,12 +1,16 @@
 """Results of one query."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.overlay import NO_ITEMS
+
+GROUP = 32
+"""Scores of a group of `largest`."""
 
 
 class TopK(NamedTuple):
@@ -64,6 +68,32 @@ def best_of_each(
     by_row = np.arange(len(item_idx))[:, None]
     rows, values = item_idx[by_row, order], scores[by_row, order]
     return [TopK(rows[n, :count], values[n, :count]) for n, count in enumerate(counts)]
+
+
+def largest(products: NDArray[np.float32], k: int) -> list[TopK]:
+    """The best k of each row of scores [B, I]; -inf is left out.
+
+    A score below the k-th largest maximum of disjoint groups is not among the best k: few are left
+    to be ordered, in less time than a selection in whole rows takes.
+    """
+    n_rows, n_items = products.shape
+    k = min(k, n_items)
+    in_groups = n_items // GROUP * GROUP
+    maxima = products[:, :in_groups].reshape(n_rows, GROUP, -1).max(axis=1)
+    maxima = np.concatenate([maxima, products[:, in_groups:]], axis=1)
+    if k > maxima.shape[1]:
+        maxima = products
+    bounds = np.partition(maxima, -k, axis=1)[:, -k, None]
+    cells = np.flatnonzero(products >= np.maximum(bounds, np.finfo(np.float32).min))
+    rows, item_idx = np.divmod(cells, n_items)
+    scores = products.ravel()[cells]
+    order = np.lexsort((-scores, rows))  # it is stable: of equal scores the first comes first
+    item_idx, scores = item_idx[order].astype(np.int32), scores[order]
+    ends = rows.searchsorted(np.arange(n_rows + 1)).tolist()
+    return [
+        TopK(item_idx[start : min(end, start + k)], scores[start : min(end, start + k)])
+        for start, end in pairwise(ends)
+    ]
 
 
 def merge(one: TopK, other: TopK, k: int) -> TopK:

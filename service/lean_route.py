@@ -109,7 +109,9 @@ class LeanDispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]
-        route = next(route for route in self._routes if path.startswith(route.prefix))
+        for route in self._routes:
+            if path.startswith(route.prefix):
+                break
         scope["route"] = route
         try:
             await route.handle(scope, receive, send)

@@ -21,8 +21,6 @@ from bundle.topk import TopK
 
 MAX_TOGETHER = 64
 """Queries of one batch: 1.5 ms of the event loop with the catalogue above."""
-FEW_EXCLUDED = 100
-"""A query that excludes more asks for more results than its neighbours should pay for."""
 
 
 class _Query(NamedTuple):
@@ -78,21 +76,14 @@ class SearchBatches:
     def _search(self, batch: Sequence[_Query]) -> list[TopK]:
         by_k: dict[int, list[int]] = defaultdict(list)
         for position, query in enumerate(batch):
-            if len(query.excluded) <= FEW_EXCLUDED:
-                by_k[query.k].append(position)
+            by_k[query.k].append(position)
         found: dict[int, TopK] = {}
         for k, positions in by_k.items():
             vectors = np.stack([batch[position].vector for position in positions])
             excluded = [batch[position].excluded for position in positions]
             tops = self._recommender.search(vectors, k, excluded)
             found.update(zip(positions, tops, strict=True))
-        return [
-            found[position] if position in found else self._search_one(query)
-            for position, query in enumerate(batch)
-        ]
-
-    def _search_one(self, query: _Query) -> TopK:
-        return self._recommender.search(query.vector[None], query.k, [query.excluded])[0]
+        return [found[position] for position in range(len(batch))]
 
 
 def _answer(batch: Sequence[_Query], done: asyncio.Future[list[TopK]]) -> None:

@@ -116,6 +116,7 @@ def _config(settings: Settings, bundles: list[Bundle]) -> Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nobody asks where a request came from
         backlog=BACKLOG,
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=HEALTHCHECK,

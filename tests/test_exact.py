@@ -7,6 +7,7 @@ from onnx import numpy_helper
 
 from bundle import exact
 from bundle.exact import ExactSearch
+from bundle.overlay import NO_ITEMS
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 4), (300, 129)])
@@ -16,32 +17,45 @@ def test_the_model_is_what_the_package_reads(shape: tuple[int, int]) -> None:
     onnx.checker.check_model(model, full_check=True)
     (items,) = model.graph.initializer
     assert np.array_equal(numpy_helper.to_array(items), vectors.T)
-    assert [node.op_type for node in model.graph.node] == ["MatMul", "TopK"]
+    assert [node.op_type for node in model.graph.node] == ["MatMul"]
 
 
-@pytest.mark.parametrize("k", [1, 20, 300])
+@pytest.mark.parametrize("k", [1, 20, 300, 400])
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_the_largest_products_in_order(k: int, batch: int) -> None:
     rng = np.random.default_rng(batch)
     vectors = rng.standard_normal((300, 17), np.float32)
     queries = rng.standard_normal((batch, 17), np.float32)
-    scores, rows = ExactSearch(vectors).search(queries, k)
-    expected = np.sort(queries @ vectors.T, axis=1)[:, ::-1][:, :k]
-    assert (scores.dtype, scores.shape, rows.shape) == (np.float32, (batch, k), (batch, k))
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
-    found = np.einsum("bd,bkd->bk", queries, vectors[rows])
-    np.testing.assert_allclose(scores, found, atol=1e-5)
-    assert all(len(set(row)) == k for row in rows.tolist())
+    # Nothing, a few and nearly everything are left out.
+    excluded = [rng.permutation(300)[: (0, 5, 290)[n % 3]].astype(np.int32) for n in range(batch)]
+    tops = ExactSearch(vectors).search(queries, k, excluded)
+    assert len(tops) == batch
+    for query, top, dropped in zip(queries, tops, excluded, strict=True):
+        products = vectors @ query
+        products[dropped] = -np.inf
+        best = np.sort(products)[::-1][: min(k, 300 - len(dropped))]
+        np.testing.assert_allclose(top.scores, best, atol=1e-5)
+        np.testing.assert_allclose(products[top.item_idx], best, atol=1e-5)
+        assert (top.scores.dtype, top.item_idx.dtype) == (np.float32, np.int32)
+        assert len(set(top.item_idx.tolist())) == len(best)
+
+
+def test_nothing_is_left() -> None:
+    vectors = np.eye(2, dtype=np.float32)
+    (top,) = ExactSearch(vectors).search(vectors[:1], 5, [np.array([1, 0, 1], np.int32)])
+    assert (len(top.item_idx), len(top.scores)) == (0, 0)
 
 
 def test_of_equal_items_the_first_comes_first() -> None:
     vectors = np.array([[0, 1], [1, 0], [1, 0], [1, 0]], np.float32)
-    _, rows = ExactSearch(vectors).search(np.array([[1, 0], [1, 1]], np.float32), 3)
-    assert rows.tolist() == [[1, 2, 3], [0, 1, 2]]
+    queries = np.array([[1, 0], [1, 1]], np.float32)
+    tops = ExactSearch(vectors).search(queries, 3, [NO_ITEMS, np.array([1], np.int32)])
+    assert [top.item_idx.tolist() for top in tops] == [[1, 2, 3], [0, 2, 3]]
 
 
 def test_vectors_in_any_layout() -> None:
     wide = np.random.default_rng(1).standard_normal((50, 12), np.float32)
     query = wide[:1, ::2].copy()
-    scores, _ = ExactSearch(wide[:, ::2]).search(query, 5)
-    np.testing.assert_allclose(scores[0], np.sort(wide[:, ::2] @ query[0])[::-1][:5], atol=1e-5)
+    (top,) = ExactSearch(wide[:, ::2]).search(query, 5, [NO_ITEMS])
+    best = np.sort(wide[:, ::2] @ query[0])[::-1][:5]
+    np.testing.assert_allclose(top.scores, best, atol=1e-5)
