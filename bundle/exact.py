@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from bundle.onnx import session_of
 from bundle.topk import TopK, largest
 
-FLOAT = 1
-"""Type of elements in ONNX."""
+FLOAT, INT, EXTERNAL = 1, 2, 1
+"""What ONNX calls a type of elements, of an attribute, and data that is not in the model."""
 
 
 class ExactSearch:
@@ -25,7 +25,8 @@ class ExactSearch:
     """
 
     def __init__(self, vectors: NDArray[np.float32]) -> None:
-        self._session = session_of(_model(vectors), threads=1)
+        items = {"items": np.ascontiguousarray(vectors)}
+        self._session = session_of(_model(*vectors.shape), items, threads=1)
 
     def search(
         self, queries: NDArray[np.float32], k: int, excluded: Sequence[NDArray[np.int32]]
@@ -45,39 +46,43 @@ class ExactSearch:
         return largest(products, k)
 
 
-def _model(vectors: NDArray[np.float32]) -> bytes:
-    """ONNX: products = queries @ vectorsᵀ.
+def _model(n_items: int, dim: int) -> bytes:
+    """ONNX: products = queries @ itemsᵀ, with the items as external data.
 
     The package onnx, which writes such files, is not among those of the service. These are all
     the fields of its protocol buffer that one node needs; a test reads them with the package.
     """
-    n_items, dim = vectors.shape
     items = (
-        _number(1, dim)
-        + _number(1, n_items)
+        _number(1, n_items)
+        + _number(1, dim)
         + _number(2, FLOAT)
         + _text(8, "items")
-        + _field(9, np.ascontiguousarray(vectors.T).tobytes())
+        # Vectors within the model would be copied several times, in which no request is answered.
+        + _field(13, _text(1, "location") + _text(2, "given with the session"))
+        + _number(14, EXTERNAL)
+    )
+    transposed = _text(1, "transB") + _number(3, 1) + _number(20, INT)
+    product = (
+        _text(1, "queries")
+        + _text(1, "items")
+        + _text(2, "products")
+        + _text(4, "Gemm")
+        + _field(5, transposed)
     )
     graph = (
-        _field(1, _node("MatMul", ["queries", "items"], ["products"]))
+        _field(1, product)
         + _text(2, "exact search")
         + _field(5, items)
-        + _field(11, _value("queries", FLOAT, ["B", dim]))
-        + _field(12, _value("products", FLOAT, ["B", n_items]))
+        + _field(11, _value("queries", ["B", dim]))
+        + _field(12, _value("products", ["B", n_items]))
     )
     operators = _text(1, "") + _number(2, 18)
     return _number(1, 9) + _field(7, graph) + _field(8, operators)
 
 
-def _node(operator: str, inputs: list[str], outputs: list[str]) -> bytes:
-    names = [_text(1, name) for name in inputs] + [_text(2, name) for name in outputs]
-    return b"".join(names) + _text(4, operator)
-
-
-def _value(name: str, kind: int, shape: list[str | int]) -> bytes:
+def _value(name: str, shape: list[str | int]) -> bytes:
     sizes = [_number(1, size) if isinstance(size, int) else _text(2, size) for size in shape]
-    tensor = _number(1, kind) + _field(2, b"".join(_field(1, size) for size in sizes))
+    tensor = _number(1, FLOAT) + _field(2, b"".join(_field(1, size) for size in sizes))
     return _text(1, name) + _field(2, _field(1, tensor))
 
 

@@ -1,7 +1,11 @@
 """ONNX Runtime, quiet and within its thread budget: the only place that imports it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 # The wheels of ONNX Runtime send usage data unless told otherwise before they are imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -29,9 +33,20 @@ def open_session(path: Path, threads: int, providers: tuple[str, ...]) -> ort.In
     return ort.InferenceSession(str(path), _options(threads), providers=usable)
 
 
-def session_of(model: bytes, threads: int) -> ort.InferenceSession:
-    """A session on the CPU for a model that is in memory; as `open_session`."""
-    return ort.InferenceSession(model, _options(threads), providers=["CPUExecutionProvider"])
+def session_of(
+    model: bytes, outside: Mapping[str, NDArray[np.float32]], threads: int
+) -> ort.InferenceSession:
+    """A session on the CPU for a model that is in memory; as `open_session`.
+
+    Args:
+        model: the content of an `.onnx` file.
+        outside: tensors, in C order, that the model names as external data.
+        threads: of one operator.
+    """
+    options = _options(threads)
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in outside.values()]
+    options.add_external_initializers(list(outside), values)
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _options(threads: int) -> ort.SessionOptions:

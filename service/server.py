@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ from service.open_state import state_file
 from service.settings import Settings
 
 BACKLOG = 2048
+SWITCH_SECONDS = 0.0005
+"""After which a thread leaves the interpreter to another that waits for it. With Python's 5 ms, a
+bundle that is being loaded would let each request wait for that long, more than once."""
 HEALTHCHECK = 20
 """Seconds after which a worker that does not answer its supervisor is replaced. uvicorn's 5 are
 less than the imports of a start take where CPU is short: it would kill each worker for ever."""
@@ -94,13 +98,14 @@ def _check(settings: Settings, store: BundleStore, bundle: Bundle) -> None:
 
 
 def worker_app(settings: Settings, bundles: list[Bundle]) -> FastAPI:
-    """The application in a process of its own, which has to set up its logs.
+    """The application, in a process that may be new and then has to set up its logs.
 
     Args:
         settings: the configuration.
         bundles: an open bundle, taken out and not kept; or none.
     """
     configure_logs(settings.log_level)
+    sys.setswitchinterval(SWITCH_SECONDS)
     return create_app(settings, bundles.pop() if bundles else None)
 
 
