@@ -37,8 +37,8 @@ lint: $(VENV)/.dev ## ruff, hadolint
 types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev ## pytest
-	$(BIN)/python -m pytest
+unit: $(VENV)/.dev ## pytest, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 openapi: $(VENV)/.dev ## write docs/openapi.json from the application
 	$(BIN)/python -m service.openapi >docs/openapi.json

@@ -30,6 +30,7 @@ STRANGE_IDS = [
     "line\nbreak\n",
     "semi;colon,comma",
 ]
+_WORLDS = count()
 
 
 @dataclass(frozen=True)
@@ -175,8 +176,9 @@ def replicas(
     options: dict[str, Any] = {"state": tmp_path_factory.mktemp("state") / "state.sqlite3"}
     if request.param == "redis":
         server = request.getfixturevalue("shared_redis")
-        # A machine that is busy for a moment is no failure of Redis.
-        options = {"redis_url": server.url, "redis_namespace": "replicas", "redis_timeout": 5}
+        # Each world begins with nothing. A machine busy for a moment is no failure of Redis.
+        namespace = f"replicas-{next(_WORLDS)}"
+        options = {"redis_url": server.url, "redis_namespace": namespace, "redis_timeout": 5}
     options["state_poll"] = 0.02
     services = [RunningService(shop_store, next(log_paths), **options) for _ in range(2)]
     yield Replicas(services, new_world(shop_store))

@@ -12,25 +12,14 @@ import numpy as np
 import pytest
 from bundle_builders import publish
 from real_data import real_data
+from training_command import training
 
 from bundle.recommender import Recommender
 from bundle.store import BundleStore
 from training.demo.catalogue import taste_hit_rate
 from training.demo.truth import read_truth
 
-FAST = ["--set", "model.dim=16", "--set", "model.negatives=256", "--threads", "2"]
-
-
-def command(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "training", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    return done
+FAST = ["--set", "model.dim=16", "--set", "model.negatives=256", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +27,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A drawn shop with features, and a store with a fitted bundle."""
     root = tmp_path_factory.mktemp("world")
     data, store = root / "data", root / "store"
-    command("demo", data, "--items", "400", "--users", "500")
-    said = command("features", data, "--text", "title", "--image", "image").stdout
+    training("demo", data, "--items", "400", "--users", "500")
+    said = training("features", data, "--text", "title", "--image", "image").stdout
     assert "text_feat.npy: 400 items × 384" in said
     assert "image_feat.npy: 400 items × 1280" in said
-    said = command("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=12").stdout
+    said = training("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=12").stdout
     assert "500 users × 400 items" in said
     assert "max abs difference" in said
     assert "published " in said
@@ -54,7 +43,7 @@ def test_two_processes_fit_what_one_fits(world, tmp_path):
     data, _ = world
     same = ["--set", "model.sss=0", "--set", "model.leave_one_out=false"]
     options = [str(data), *FAST, *same, "--set", "optim.max_epochs=4"]
-    command("fit", *options, "--store", tmp_path / "one")
+    training("fit", *options, "--store", tmp_path / "one")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     arguments = ["--nproc_per_node", "2", "-m", "training", "fit", *options]
     done = subprocess.run(
@@ -91,18 +80,20 @@ def test_planted_tastes_come_back(world):
 
 def test_evaluate_prints_a_table_or_one_json_object(world):
     data, store = world
-    table = command("evaluate", data, "--store", store).stdout
+    table = training("evaluate", data, "--store", store).stdout
     for name in ("recall@20", "ndcg@20", "precision@20", "map@20", "coverage@20"):
         assert name in table
     for row in ("DRepMRec", "popularity", "item_cf", "lightgcn"):
         assert row in table
-    done = command("evaluate", data, "--store", store, "--json", "--baseline", "popularity")
+    done = training("evaluate", data, "--store", store, "--json", "--baseline", "popularity")
     found = json.loads(done.stdout)
     assert f"{found['recall@20']:.4f}" in table
     assert found["recall@20"] > 2 * found["baselines"]["popularity"]["recall@20"]
     assert found["bundle_version"] == BundleStore(store).current()
     assert found["users"] > 0
-    valid = command("evaluate", data, "--store", store, "--json", "--no-baselines", "--split=valid")
+    valid = training(
+        "evaluate", data, "--store", store, "--json", "--no-baselines", "--split=valid"
+    )
     report = BundleStore(store).load().report
     assert json.loads(valid.stdout)["recall@20"] == pytest.approx(report["valid"]["recall@20"])
 
@@ -113,29 +104,29 @@ def test_bundles_can_be_listed_shown_verified_and_rolled_back(world, tmp_path):
     shutil.copytree(source, store)
     first = BundleStore(store).current()
     again = ("fit", data, "--store", store, *FAST, "--set", "optim.max_epochs=1")
-    refused = command(*again, code=3)  # by the gate: it is worse than the live one
+    refused = training(*again, code=3)  # by the gate: it is worse than the live one
     assert "worse than the live bundle" in refused.stderr
     assert BundleStore(store).current() == first
-    command(*again, "--force", "a test")
+    training(*again, "--force", "a test")
     second = BundleStore(store).current()
-    listed = command("bundles", "list", "--store", store).stdout.splitlines()
+    listed = training("bundles", "list", "--store", store).stdout.splitlines()
     assert [line.split()[:2] for line in listed] == [[first, "500"], ["*", second]]
-    shown = json.loads(command("bundles", "show", "--store", store).stdout)
+    shown = json.loads(training("bundles", "show", "--store", store).stdout)
     assert shown["parent_version"] == first
-    assert command("bundles", "verify", "--store", store).stdout.count("whole") == 2
-    assert first in command("bundles", "rollback", "--store", store).stdout
+    assert training("bundles", "verify", "--store", store).stdout.count("whole") == 2
+    assert first in training("bundles", "rollback", "--store", store).stdout
     assert BundleStore(store).current() == first
     path = store / "bundles" / second / "items.faiss"
     raw = bytearray(path.read_bytes())
     raw[100] ^= 1
     path.write_bytes(raw)
-    refused = command("bundles", "verify", second, "--store", store, code=1)
+    refused = training("bundles", "verify", second, "--store", store, code=1)
     assert refused.stderr.startswith("error: ")
     assert "items.faiss" in refused.stderr
-    command("bundles", "list", "--store", tmp_path / "empty")
+    training("bundles", "list", "--store", tmp_path / "empty")
     assert (
         "nothing is published"
-        in command("bundles", "show", "--store", tmp_path / "empty", code=1).stderr
+        in training("bundles", "show", "--store", tmp_path / "empty", code=1).stderr
     )
 
 
@@ -144,26 +135,26 @@ def test_everything_works_on_an_object_store(world, s3_place, tmp_path):
     copies = ["--cache", str(s3_place.cache)]
     on_it = ["--store", s3_place.url, *copies]
     epochs = ["--set", "optim.max_epochs=1"]
-    refused = command("fit", data, "--store", "s3://nowhere/shop", *copies, code=1)
+    refused = training("fit", data, "--store", "s3://nowhere/shop", *copies, code=1)
     assert "there is no bucket 'nowhere'" in refused.stderr
     assert "epoch" not in refused.stderr
-    said = command("fit", data, *on_it, *FAST, *epochs).stdout
+    said = training("fit", data, *on_it, *FAST, *epochs).stdout
     first = s3_place.store().current()
     assert f"published {first} in {s3_place.url}" in said
     [run] = s3_place.cache.glob("*/run")
     assert list(run.iterdir())
-    found = command("evaluate", data, *on_it, "--json", "--no-baselines").stdout
+    found = training("evaluate", data, *on_it, "--json", "--no-baselines").stdout
     assert json.loads(found)["bundle_version"] == first
     bundles = ["--store", s3_place.url]
-    listed = command("bundles", "list", *bundles).stdout
+    listed = training("bundles", "list", *bundles).stdout
     assert listed.startswith(f"* {first}  500 users")
     s3_place.store().copy(BundleStore(local))
     second = BundleStore(local).current()
-    command("bundles", "pin", min(first, second), *bundles)
-    assert ", pinned" in command("bundles", "list", *bundles).stdout.splitlines()[0]
-    assert command("bundles", "collect", *bundles, "--keep", "1").stdout == ""
-    assert command("bundles", "verify", *on_it).stdout.count("whole") == 2
-    assert first in command("bundles", "rollback", first, *on_it).stdout
+    training("bundles", "pin", min(first, second), *bundles)
+    assert ", pinned" in training("bundles", "list", *bundles).stdout.splitlines()[0]
+    assert training("bundles", "collect", *bundles, "--keep", "1").stdout == ""
+    assert training("bundles", "verify", *on_it).stdout.count("whole") == 2
+    assert first in training("bundles", "rollback", first, *on_it).stdout
     assert s3_place.store(tmp_path / "other").load().version == first
 
 
@@ -174,16 +165,18 @@ def test_bundles_are_pinned_and_collected(world, tmp_path):
     other = BundleStore(store)
     *gone, live = [*other.versions(), *(publish(other, seed) for seed in (1, 2))]
     assert len(gone) == 2
-    command("bundles", "pin", gone[0], "--store", store)
-    assert f"{gone[0]}  " in command("bundles", "list", "--store", store).stdout
-    said = command("bundles", "collect", "--store", store, "--keep", "1", "--dry-run").stdout
+    training("bundles", "pin", gone[0], "--store", store)
+    assert f"{gone[0]}  " in training("bundles", "list", "--store", store).stdout
+    said = training("bundles", "collect", "--store", store, "--keep", "1", "--dry-run").stdout
     assert said == "".join(f"would go: {v}\n" for v in gone[1:])
-    command("bundles", "unpin", gone[0], "--store", store)
-    assert "is not pinned" in command("bundles", "unpin", live, "--store", store, code=1).stderr
-    said = command("bundles", "collect", "--store", store, "--keep", "1").stdout
+    training("bundles", "unpin", gone[0], "--store", store)
+    assert "is not pinned" in training("bundles", "unpin", live, "--store", store, code=1).stderr
+    said = training("bundles", "collect", "--store", store, "--keep", "1").stdout
     assert said == "".join(f"gone: {v}\n" for v in gone)
     assert other.versions() == [live]
-    assert "--keep" in command("bundles", "collect", "--store", store, "--keep", "0", code=2).stderr
+    assert (
+        "--keep" in training("bundles", "collect", "--store", store, "--keep", "0", code=2).stderr
+    )
 
 
 def test_a_killed_fit_is_resumed(world, tmp_path):
@@ -204,7 +197,7 @@ def test_a_killed_fit_is_resumed(world, tmp_path):
                 break
         process.wait()
     assert not (store / "CURRENT").exists()
-    done = command(*arguments[:-1], "optim.max_epochs=4", "--resume")
+    done = training(*arguments[:-1], "optim.max_epochs=4", "--resume")
     assert "epoch 1:" not in done.stderr
     assert "of 4" in done.stdout
     assert BundleStore(store).load().report["history"].__len__() == 4
@@ -228,7 +221,7 @@ def test_a_killed_fit_is_resumed(world, tmp_path):
 )
 def test_wrong_input_is_one_sentence_and_exit_code_2(world, tmp_path, arguments, message):
     names = {"DATA": str(world[0]), "S": str(tmp_path / "s"), "NOWHERE": str(tmp_path / "NOWHERE")}
-    refused = command(*[names.get(a, a) for a in arguments], code=2)
+    refused = training(*[names.get(a, a) for a in arguments], code=2)
     assert message in refused.stderr
     assert not (tmp_path / "s" / "CURRENT").exists()
 
@@ -238,15 +231,15 @@ def test_cuda_where_there_is_none_is_said_at_once(world, tmp_path):
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    refused = command("fit", world[0], "--store", tmp_path, "--device", "cuda", code=2)
+    refused = training("fit", world[0], "--store", tmp_path, "--device", "cuda", code=2)
     assert "no CUDA device" in refused.stderr
 
 
 def test_help_names_every_command_and_config_every_key():
-    said = command("--help").stdout
+    said = training("--help").stdout
     for name in ("fit", "evaluate", "features", "demo", "config", "bundles"):
         assert name in said
-    config = command("config", "--set", "model.dim=3").stdout
+    config = training("config", "--set", "model.dim=3").stdout
     assert "model.dim = 3" in config
     assert "optim.patience" in config
     assert "split.by" in config
@@ -256,9 +249,9 @@ def test_tiktok_end_to_end(tmp_path):
     tiktok = real_data("tiktok")
     store = tmp_path / "store"
     started = time.monotonic()
-    command("fit", tiktok, "--store", store, "--threads", "2", "--set", "optim.max_epochs=6")
+    training("fit", tiktok, "--store", store, "--threads", "2", "--set", "optim.max_epochs=6")
     assert time.monotonic() - started < 600
-    done = command("evaluate", tiktok, "--store", store, "--json", "--no-baselines")
+    done = training("evaluate", tiktok, "--store", store, "--json", "--no-baselines")
     found = json.loads(done.stdout)
     # Six epochs are a fifth of a fit; popularity has 0.060.
     assert found["recall@20"] > 0.08

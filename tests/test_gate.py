@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from happenings import Happenings, event
 from tastes import GROUPS, PER_GROUP, USERS, held_out, taste_contents
+from training_command import training
 
 from bundle.contents import BundleContents
 from bundle.csr import Csr
@@ -146,18 +147,6 @@ def test_a_refused_candidate_leaves_the_store_as_it_was(tmp_path, good):
     assert store.load().version == forced == store.current()
     assert store.manifest(forced).gate.forced == "we know"
     assert judge.report().comparison.problems == store.manifest(forced).gate.problems
-
-
-def training(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "training", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr + done.stdout
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture
