@@ -249,7 +249,7 @@ def test_tiktok_end_to_end(tmp_path):
     tiktok = real_data("tiktok")
     store = tmp_path / "store"
     started = time.monotonic()
-    training("fit", tiktok, "--store", store, "--threads", "2", "--set", "optim.max_epochs=6")
+    training("fit", tiktok, "--store", store, "--threads", "1", "--set", "optim.max_epochs=6")
     assert time.monotonic() - started < 600
     done = training("evaluate", tiktok, "--store", store, "--json", "--no-baselines")
     found = json.loads(done.stdout)
