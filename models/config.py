@@ -39,6 +39,9 @@ class ModelConfig(BaseModel):
     columns of its own too; sum: all share the same ones."""
     modal_weight: Weight = 1.5
     """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
+    modal_support: Positive = 20.0
+    """Interactions per item up to which the modal line has that weight. With more, what an item's
+    interactions say of it is surer, by the root of their number, and the weight is less."""
     leave_one_out: bool = True
     """While training, whether a user as the mean of items leaves out the item to be ranked."""
     item_bias: bool = True

@@ -88,6 +88,9 @@ class DRepMRec(nn.Module):
         history: the train interactions; makes users where a line has none.
         config: hyper-parameters.
         generator: for the initial projections.
+
+    Attributes:
+        modal_weight: of the modal line, by the configuration and the interactions per item.
     """
 
     def __init__(
@@ -109,6 +112,9 @@ class DRepMRec(nn.Module):
             initial_embedding(config.dim, config.dim, generator) for _ in encoders
         )
         n_items = history.mean.shape[1]
+        per_item = float(history.counts.sum()) / n_items
+        surer = max(1.0, per_item / config.modal_support) ** 0.5
+        self.modal_weight = config.modal_weight / surer
         self.bias = nn.Parameter(torch.zeros(n_items)) if config.item_bias else None
 
     def lines(self) -> dict[str, Line]:
@@ -141,13 +147,13 @@ class DRepMRec(nn.Module):
             parts: [n, dim] of the behaviour line, then of each modality.
         """
         names = self.modalities
-        each = self.config.modal_weight / max(len(names), 1) ** 0.5
+        each = self.modal_weight / max(len(names), 1) ** 0.5
         match self.config.fusion:
             case "lines":
                 groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
                 if names:
                     modal = {name: parts[name] for name in names}
-                    groups.append(Group(self.config.modal_weight, modal))
+                    groups.append(Group(self.modal_weight, modal))
             case "concat":
                 groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
                 groups += [Group(each, {name: parts[name]}) for name in names]

@@ -187,6 +187,19 @@ def test_lines_are_fused_side_by_side_and_modalities_summed():
     torch.testing.assert_close(model().items, expected / 1.25**0.5)
 
 
+def test_the_modal_line_counts_less_where_items_have_many_interactions():
+    users, _ = interactions()
+    per_item = len(users) / N_ITEMS
+    weights = {
+        times: make_model(modal_weight=1.5, modal_support=per_item / times).modal_weight
+        for times in (0.5, 1, 4, 9)
+    }
+    assert weights == pytest.approx({0.5: 1.5, 1: 1.5, 4: 0.75, 9: 0.5})
+    dense = make_model(modal_weight=1.5, modal_support=per_item / 9, item_bias=False)
+    plain = make_model(modal_weight=0.5, item_bias=False)
+    torch.testing.assert_close(dense().items, plain().items)
+
+
 @pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
 def test_what_the_parts_add_is_the_vector(fusion):
     model = make_model(fusion=fusion, item_bias=False)
