@@ -109,9 +109,7 @@ class LeanDispatch:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path: str = scope["path"]
-        for route in self._routes:
-            if path.startswith(route.prefix):
-                break
+        route = next(route for route in self._routes if path.startswith(route.prefix))
         scope["route"] = route
         try:
             await route.handle(scope, receive, send)

@@ -10,12 +10,13 @@ from bundle.exact import ExactSearch
 from bundle.overlay import NO_ITEMS
 
 
-def test_the_model_is_what_the_package_reads() -> None:
-    model = onnx.load_from_string(exact._model(300, 129))
+@pytest.mark.parametrize("shape", [(1, 1), (7, 4), (300, 129)])
+def test_the_model_is_what_the_package_reads(shape: tuple[int, int]) -> None:
+    model = onnx.load_from_string(exact._model(*shape))
     assert [node.op_type for node in model.graph.node] == ["Gemm"]
     (items,) = model.graph.initializer
-    assert (items.data_location, items.dims) == (onnx.TensorProto.EXTERNAL, [300, 129])
-    vectors = np.zeros((300, 129), np.float32)
+    assert (items.data_location, tuple(items.dims)) == (onnx.TensorProto.EXTERNAL, shape)
+    vectors = np.zeros(shape, np.float32)
     items.CopyFrom(numpy_helper.from_array(vectors, "items"))  # the checker looks for a file
     onnx.checker.check_model(model, full_check=True)
 
@@ -51,6 +52,18 @@ def test_of_equal_items_the_first_comes_first() -> None:
     queries = np.array([[1, 0], [1, 1]], np.float32)
     tops = ExactSearch(vectors).search(queries, 3, [NO_ITEMS, np.array([1], np.int32)])
     assert [top.item_idx.tolist() for top in tops] == [[1, 2, 3], [0, 2, 3]]
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 250])
+def test_of_many_equal_items_the_first_come_first(k: int) -> None:
+    rng = np.random.default_rng(k)
+    vectors = rng.integers(0, 3, (300, 2)).astype(np.float32)
+    queries = rng.integers(1, 3, (16, 2)).astype(np.float32)
+    for query, top in zip(
+        queries, ExactSearch(vectors).search(queries, k, [NO_ITEMS] * 16), strict=True
+    ):
+        best = np.argsort(-(vectors @ query), kind="stable")[:k]
+        assert top.item_idx.tolist() == best.tolist()
 
 
 def test_vectors_in_any_layout() -> None:
