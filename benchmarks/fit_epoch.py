@@ -1,6 +1,6 @@
 """How long a fit takes, how that grows with the data, and beside a plain LightGCN.
 
-    python benchmarks/fit_epoch.py [--data DIR] [--sizes 1 4 16] [--threads N] [--json FILE]
+    python benchmarks/fit_epoch.py [--data DIR] [--sizes 1 4 16] [--threads N] [--recbole PYTHON]
 
 First, fits on synthetic data of 1, 4 and 16 times TikTok's size (benchmarks/synthetic.py), each in
 a process of its own: seconds of an epoch, with its evaluation on valid; time to the best valid
@@ -11,18 +11,26 @@ Then, on TikTok itself: the time until the best-on-valid model of our fit has a 
 0.0922, which is what a toolbox's LightGCN ends with, against the time that a plain LightGCN
 (benchmarks/plain_lightgcn.py) takes to its own best. The two take turns, epoch by epoch, so that
 what else the machine does meets both. Building graphs and evaluating valid count, test does not.
+
+With --recbole, the python of an environment as benchmarks/toolbox.py describes it, RecBole's own
+LightGCN too: our fit, RecBole's, our fit again.
 """
 
 import argparse
 import json
+import os
+import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from machine import describe, real_data
+from quality_pages import open_bench
 from timed_fits import TARGET, compare, one_size
+from toolbox import train, write_train
 
 from training.config import load_config
 
@@ -85,6 +93,35 @@ def in_own_process(*hidden: str) -> dict[str, Any]:
     return measured
 
 
+def beside_recbole(folder: Path, python: Path, seed: int) -> dict[str, Any]:
+    """Our fit, RecBole's LightGCN until it stops by itself, and our fit again."""
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    ours = [in_own_process("--compare", str(folder), "--skip-yardstick")["ours"]]
+    with tempfile.TemporaryDirectory() as directory:
+        source = Path(directory) / "train.npz"
+        write_train(open_bench(folder, Path(directory)), source)
+        job = {"model": "LightGCN", "options": {}, "seed": seed, "vectors": True}
+        out = train("recbole", python, source, job)
+    ours.append(in_own_process("--compare", str(folder), "--skip-yardstick")["ours"])
+    kept = ("version", "epochs", "seconds", "best_epoch", "best_seconds", "best_valid")
+    return {"ours": ours, "recbole": {name: out[name].item() for name in kept}}
+
+
+def print_recbole(found: dict[str, Any]) -> None:
+    """Both sides and the ratio."""
+    theirs, ours = found["recbole"], [run["target_seconds"] for run in found["ours"]]
+    print(
+        f"TikTok, LightGCN of RecBole {theirs['version']}: best on valid in epoch "
+        f"{theirs['best_epoch']} of {theirs['epochs']} after {theirs['best_seconds']:.0f} s, "
+        f"stopped after {theirs['seconds']:.0f} s; valid recall@20 {theirs['best_valid']:.4f}"
+    )
+    if None not in ours:
+        print(
+            f"  ours, test recall@20 ≥ {TARGET}: {ours[0]:.1f} s before, {ours[1]:.1f} s after; "
+            f"ratio {theirs['best_seconds'] / statistics.mean(ours):.1f}"
+        )
+
+
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(
@@ -106,6 +143,7 @@ def main() -> None:
         help="a hyper-parameter of our fits, e.g. optim.batch_size=32768",
     )
     parser.add_argument("--skip-yardstick", action="store_true", help="only our side")
+    parser.add_argument("--recbole", type=Path, help="python of an environment that has RecBole")
     parser.add_argument("--skip-tiktok", action="store_true", help="only the synthetic sizes")
     parser.add_argument("--json", type=Path, help="write all numbers into this file")
     parser.add_argument("--one", type=float, help=argparse.SUPPRESS)
@@ -123,15 +161,18 @@ def main() -> None:
         return
     rows = [in_own_process("--one", str(size)) for size in options.sizes]
     print_sizes(rows)
-    found = None
+    found = recbole = None
     folder = None if options.skip_tiktok else options.data or real_data("tiktok")
     if folder is not None:
         found = in_own_process("--compare", str(folder))
         print_comparison(found)
+        if options.recbole:
+            recbole = beside_recbole(folder, options.recbole, options.seed)
+            print_recbole(recbole)
     machine = [f"{torch.get_num_threads()} threads", *describe(("torch", "numpy"))]
     print("\n".join(machine))
     if options.json:
-        result = {"sizes": rows, "tiktok": found, "machine": machine}
+        result = {"sizes": rows, "tiktok": found, "recbole": recbole, "machine": machine}
         options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 

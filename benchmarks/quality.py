@@ -19,6 +19,7 @@ from quality_pages import open_bench, write
 from quality_report import Runs, draw, rows
 from quality_runs import WITHOUT_LEARNING, Bench, run, stored
 
+RESULTS = Path("docs/results/runs")
 TITLES = {
     "baselines": "DRepMRec beside other models",
     "ablations": "DRepMRec without one thing at a time",
@@ -39,7 +40,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     add("--data", type=Path, required=True, help="folder with interactions and features")
     add("--out", type=Path, required=True, help="JSON file; the page is beside it")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the fits [0 1 2]")
-    add("--results", type=Path, default=Path("runs/quality"), help="finished runs [runs/quality]")
+    add("--results", type=Path, default=RESULTS, help=f"finished runs [{RESULTS}]")
     add("--set", dest="ours", action="append", default=[], metavar="KEY=VALUE", help="of DRepMRec")
     rival = {"nargs": 2, "action": "append", "default": [], "metavar": ("NAME", "KEY=VALUE")}
     add("--rival", help="of a rival, e.g. vbpr rival.l2=0.001", **rival)

@@ -1,5 +1,6 @@
 """Fit and evaluate one model with one seed, once: what is done is on disk and is not done again."""
 
+import gzip
 import hashlib
 import json
 import shutil
@@ -36,7 +37,7 @@ class Bench:
 
     Attributes:
         dataset, split: of all runs.
-        results: directory with a JSON file for each run.
+        results: directory with a file for each run.
         ours: assignments for DRepMRec.
         rivals: assignments for each rival.
         everybody: assignments for all of them, such as how to split.
@@ -113,8 +114,12 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
 
 def stored(job: Job, seed: int, bench: Bench) -> dict[str, Any] | None:
     """The result of a job with a seed, None if there is none yet."""
-    file = bench.results / f"{plan(job, seed, bench).name}.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    file = _file(plan(job, seed, bench), bench)
+    return json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else None
+
+
+def _file(planned: Plan, bench: Bench) -> Path:
+    return bench.results / f"{planned.name}.json.gz"
 
 
 def run(job: Job, seed: int, bench: Bench) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def run(job: Job, seed: int, bench: Bench) -> dict[str, Any]:
     if found is not None:
         return found
     planned = plan(job, seed, bench)
-    file = bench.results / f"{planned.name}.json"
+    file = _file(planned, bench)
     score, about = _fitted(job, planned, bench)
     split = bench.split
     users = evaluate_users(score, split.test, split.train)
@@ -137,7 +142,7 @@ def run(job: Job, seed: int, bench: Bench) -> dict[str, Any]:
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".new")
-    temporary.write_text(json.dumps(result))
+    temporary.write_bytes(gzip.compress(json.dumps(result).encode(), mtime=0))
     temporary.replace(file)
     shutil.rmtree(bench.results / planned.name, ignore_errors=True)
     return result

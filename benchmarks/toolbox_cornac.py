@@ -3,7 +3,8 @@
     python toolbox_cornac.py train.npz out.npz '{"model": "BPR", "options": {…}, "seed": 0}'
 
 train.npz: user_idx, item_idx [nnz], shape [2], features [I, F]. out.npz: users [U, D], items
-[I, D], or scores [n, I] of the users that `asked` [n] names, where the model has no vectors.
+[I, D], or scores [n, I] of the users that `asked` [n] names, where the model has no vectors;
+seconds, version, width (0 without vectors).
 """
 
 import json
@@ -48,9 +49,10 @@ def main() -> None:
     started = time.perf_counter()
     model.fit(data)
     seconds = time.perf_counter() - started
-    about = {"seconds": seconds, "cornac": cornac.__version__}
+    about = {"seconds": seconds, "version": cornac.__version__, "width": 0}
     if job["vectors"]:
         vectors = {"users": model.get_user_vectors(), "items": model.get_item_vectors()}
+        about["width"] = vectors["items"].shape[1]
         np.savez(target, **about, **{k: v.astype(np.float32) for k, v in vectors.items()})
         return
     scores = [np.asarray(model.score(u)).ravel().astype(np.float32) for u in given["asked"]]
