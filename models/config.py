@@ -42,6 +42,9 @@ class ModelConfig(BaseModel):
     modal_support: Positive = 20.0
     """Interactions per item up to which the modal line has that weight. With more, what an item's
     interactions say of it is surer, by the root of their number, and the weight is less."""
+    modality_weights: Literal["agreement", "equal"] = "agreement"
+    """Of the modalities in the modal line: by how much more often than chance has it an item and
+    its neighbours share users, or all the same."""
     leave_one_out: bool = True
     """While training, whether a user as the mean of items leaves out the item to be ranked."""
     item_bias: bool = True

@@ -146,23 +146,24 @@ class DRepMRec(nn.Module):
         Args:
             parts: [n, dim] of the behaviour line, then of each modality.
         """
-        names = self.modalities
-        each = self.modal_weight / max(len(names), 1) ** 0.5
+        weights = {n: e.weight for n, e in zip(self.modalities, self._encoders(), strict=True)}
+        total = sum(weight**2 for weight in weights.values()) ** 0.5
+        each = {name: self.modal_weight * weight / total for name, weight in weights.items()}
         match self.config.fusion:
             case "lines":
                 groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
-                if names:
-                    modal = {name: parts[name] for name in names}
+                if weights:
+                    modal = {name: weight * parts[name] for name, weight in weights.items()}
                     groups.append(Group(self.modal_weight, modal))
             case "concat":
                 groups = [Group(1.0, {BEHAVIOUR: parts[BEHAVIOUR]})]
-                groups += [Group(each, {name: parts[name]}) for name in names]
+                groups += [Group(each[name], {name: parts[name]}) for name in weights]
             case "sum":
                 behaviour = {BEHAVIOUR: unit(parts[BEHAVIOUR])}
-                modal = {name: each * unit(parts[name]) for name in names}
+                modal = {name: each[name] * unit(parts[name]) for name in weights}
                 groups = [Group(1.0, behaviour | modal)]
-        total = sum(group.weight**2 for group in groups) ** 0.5
-        return [group._replace(weight=group.weight / total) for group in groups]
+        length = sum(group.weight**2 for group in groups) ** 0.5
+        return [group._replace(weight=group.weight / length) for group in groups]
 
     def fuse(self, parts: dict[str, Tensor]) -> Tensor:
         """Fusion: the groups' vectors side by side, [n, G · dim]; see `groups`."""

@@ -56,6 +56,7 @@ class ModalEncoder(nn.Module):
         dim: D.
         item_layers, user_layers: how often vectors are propagated.
         embedding: [I, D] for what the features do not say; None for none.
+        weight: of the modality among the others of the modal line.
         generator: for the initial weights.
     """
 
@@ -72,6 +73,7 @@ class ModalEncoder(nn.Module):
         item_layers: int,
         user_layers: int,
         embedding: nn.Parameter | None,
+        weight: float,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
@@ -83,6 +85,7 @@ class ModalEncoder(nn.Module):
         self.user_layers = user_layers
         self.gate = FilterGate(features.shape[1], dim, generator) if features.shape[1] else None
         self.embedding = embedding
+        self.weight = weight
 
     def own(self) -> Tensor:
         """Items before propagation [I, D]; those without the modality have zeros."""

@@ -13,6 +13,7 @@ from models.modal import FilterGate, ModalEncoder, mean_of_layers
 
 N_USERS, N_ITEMS, DIM = 9, 12, 4
 GRAPH_ONLY = "sound"
+WEIGHTS = {"image": 1.0, "text": 0.5, GRAPH_ONLY: 0.25}
 
 
 def interactions() -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,6 +48,7 @@ def make_model(seed: int = 0, **options: object) -> DRepMRec:
             item_layers=config.item_layers,
             user_layers=config.user_layers,
             embedding=initial_embedding(N_ITEMS, DIM, generator),
+            weight=WEIGHTS[name],
             generator=generator,
         )
     kind = {"items": ItemLightGCN, "lightgcn": LightGCN}[config.backbone]
@@ -171,7 +173,8 @@ def test_score_is_the_weighted_sum_of_the_parts_cosines():
     model = make_model(modal_weight=0.5, fusion="concat")
     assert model.bias is not None
     model.bias.data.normal_()
-    squares = {"behaviour": 1.0} | dict.fromkeys(model.modalities, 0.25 / 3)
+    total = sum(weight**2 for weight in WEIGHTS.values())
+    squares = {"behaviour": 1.0} | {n: 0.25 * weight**2 / total for n, weight in WEIGHTS.items()}
     items = {n: F.normalize(line.items, dim=1) for n, line in model.lines().items()}
     expected = sum(squares[n] / 1.25 * model.history.users(x) @ x.T for n, x in items.items())
     vectors = model()
@@ -183,7 +186,8 @@ def test_score_is_the_weighted_sum_of_the_parts_cosines():
 def test_lines_are_fused_side_by_side_and_modalities_summed():
     model = make_model(modal_weight=0.5, item_bias=False)
     behaviour, *modal = (line.items for line in model.lines().values())
-    expected = torch.cat([F.normalize(behaviour, dim=1), 0.5 * F.normalize(sum(modal), dim=1)], 1)
+    summed = sum(weight * items for weight, items in zip(WEIGHTS.values(), modal, strict=True))
+    expected = torch.cat([F.normalize(behaviour, dim=1), 0.5 * F.normalize(summed, dim=1)], 1)
     torch.testing.assert_close(model().items, expected / 1.25**0.5)
 
 

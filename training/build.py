@@ -12,6 +12,7 @@ from models.graphs import interaction_graph, nearest_neighbours, relation_graph
 from models.history import History
 from models.modal import ModalEncoder
 from models.sparse import SparseMatrix
+from training.agreement import agreement, co_interaction, weights
 from training.dataset import Modality
 
 Backbone = ItemLightGCN | LightGCN | MatrixFactorisation
@@ -43,40 +44,39 @@ def build_model(
         case "mf":
             backbone = MatrixFactorisation(*shape, config.dim, generator)
     history = History(user_idx, item_idx, *shape)
-    encoders = {
-        name: _modal_encoder(modality, history, config, backbone, generator, device)
+    # Unit length: features of different scale meet the same initial weights.
+    features = {n: F.normalize(torch.from_numpy(m.features), dim=1) for n, m in modalities.items()}
+    neighbours = {
+        name: item_neighbours(modality, features[name], config.neighbours, device)
         for name, modality in modalities.items()
     }
+    weight = dict.fromkeys(modalities, 1.0)
+    if config.modality_weights == "agreement" and len(modalities) > 1:
+        items = co_interaction(train)
+        weight = weights({n: agreement(items, idx.numpy()) for n, (idx, _) in neighbours.items()})
+    encoders = {}
+    for name, modality in modalities.items():
+        if config.coupled:
+            embedding = backbone.item_embedding
+        elif config.free_embedding or not features[name].shape[1]:
+            embedding = initial_embedding(train.n_cols, config.dim, generator)
+        else:
+            embedding = None
+        encoders[name] = ModalEncoder(
+            features=features[name],
+            present=torch.from_numpy(modality.present),
+            item_graph=relation_graph(*neighbours[name]),
+            user_graph=(
+                _user_graph(history, features[name], device) if config.user_layers else None
+            ),
+            dim=config.dim,
+            item_layers=config.item_layers,
+            user_layers=config.user_layers,
+            embedding=embedding,
+            weight=weight[name],
+            generator=generator,
+        )
     return DRepMRec(backbone, encoders, history, config, generator).to(device)
-
-
-def _modal_encoder(
-    modality: Modality,
-    history: History,
-    config: ModelConfig,
-    backbone: Backbone,
-    generator: torch.Generator,
-    device: torch.device,
-) -> ModalEncoder:
-    # Unit length: features of different scale meet the same initial weights.
-    features = F.normalize(torch.from_numpy(modality.features), dim=1)
-    if config.coupled:
-        embedding = backbone.item_embedding
-    elif config.free_embedding or not features.shape[1]:
-        embedding = initial_embedding(len(features), config.dim, generator)
-    else:
-        embedding = None
-    return ModalEncoder(
-        features=features,
-        present=torch.from_numpy(modality.present),
-        item_graph=relation_graph(*item_neighbours(modality, features, config.neighbours, device)),
-        user_graph=_user_graph(history, features, device) if config.user_layers else None,
-        dim=config.dim,
-        item_layers=config.item_layers,
-        user_layers=config.user_layers,
-        embedding=embedding,
-        generator=generator,
-    )
 
 
 def item_neighbours(
