@@ -96,6 +96,7 @@ ABLATIONS: list[tuple[str, tuple[str, ...]]] = [
     ("without leaving one out", ("model.leave_one_out=false",)),
     ("without free embeddings in the modal line", ("model.free_embedding=false",)),
     ("with user embeddings", ("model.backbone=lightgcn",)),
+    ("with modalities that weigh the same", ("model.modality_weights=equal",)),
     ("every modality with columns of its own", ("model.fusion=concat",)),
     ("lines and modalities summed", ("model.fusion=sum",)),
     ("coupled: lines share the item embedding", ("model.coupled=true",)),

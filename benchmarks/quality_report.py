@@ -14,7 +14,7 @@ from training.bootstrap import paired_bootstrap
 PROTOCOL = (
     "Full ranking over all items, train items masked; recall@k divided by the user's number of "
     "test items, ndcg@k binary with the ideal list cut at min(that number, k); users without test "
-    "items skipped; equal scores count against the model. Mean ± sd over seeds."
+    "items skipped; equal scores count against the model. Mean ± sd over seeds, or a single run."
 )
 COLUMNS = (("valid", "recall@20"), ("test", "recall@20"), ("test", "ndcg@20"))
 WHAT = ("model", "config", "settings", "modalities", "lost")

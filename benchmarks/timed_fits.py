@@ -33,27 +33,34 @@ class Clock:
     """Wall and CPU seconds, without what happens while it is stopped."""
 
     def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        self._stopped = (0.0, 0.0)
+        self._before = (0.0, 0.0)
+        self._since: tuple[float, float] | None = _now()
 
     @property
     def wall(self) -> float:
-        return time.perf_counter() - self._wall
+        return self._so_far()[0]
 
     @property
     def cpu(self) -> float:
-        return time.process_time() - self._cpu
+        return self._so_far()[1]
 
     def stop(self) -> None:
         """What comes now does not count."""
-        self._stopped = (self.wall, self.cpu)
+        self._before, self._since = self._so_far(), None
 
     def go_on(self) -> None:
         """What comes now counts."""
-        self._wall, self._cpu = (
-            time.perf_counter() - self._stopped[0],
-            time.process_time() - self._stopped[1],
-        )
+        self._since = _now()
+
+    def _so_far(self) -> tuple[float, float]:
+        if self._since is None:
+            return self._before
+        (wall, cpu), (wall_then, cpu_then) = _now(), self._since
+        return self._before[0] + wall - wall_then, self._before[1] + cpu - cpu_then
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
 
 
 def one_size(size: float, config: FitConfig, seed: int, budget: float) -> dict[str, Any]:
