@@ -133,6 +133,11 @@ class DRepMRec(nn.Module):
         return self.history.users(unit(line.items)) if line.users is None else line.users
 
     @property
+    def modality_weights(self) -> dict[str, float]:
+        """Of each modality among the others of the modal line."""
+        return {n: e.weight for n, e in zip(self.modalities, self._encoders(), strict=True)}
+
+    @property
     def folds_in(self) -> bool:
         """Whether a user is nothing but the items of a history, so that everybody has a vector."""
         return self.config.backbone == "items" and self.config.user_layers == 0
@@ -146,7 +151,7 @@ class DRepMRec(nn.Module):
         Args:
             parts: [n, dim] of the behaviour line, then of each modality.
         """
-        weights = {n: e.weight for n, e in zip(self.modalities, self._encoders(), strict=True)}
+        weights = self.modality_weights
         total = sum(weight**2 for weight in weights.values()) ** 0.5
         each = {name: self.modal_weight * weight / total for name, weight in weights.items()}
         match self.config.fusion:

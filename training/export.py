@@ -100,7 +100,7 @@ def make_contents(
         item_encoder=item_onnx,
         encoder_sample=sample,
         config=config.model_dump(mode="json") | {"run": run.model_dump(mode="json")},
-        report=_report(progress, split, differences),
+        report=_report(progress, split, differences) | {"modality_weights": model.modality_weights},
         data_fingerprint=dataset.fingerprint,
         parent_version=parent_version,
     )

@@ -92,6 +92,9 @@ def fit(
         f"best epoch {progress.best_epoch} of {progress.epoch}: "
         f"valid recall@20 {best['recall@20']:.4f}, ndcg@20 {best['ndcg@20']:.4f}"
     )
+    if len(model.modality_weights) > 1:
+        weights = ", ".join(f"{name} {w:.2f}" for name, w in model.modality_weights.items())
+        typer.echo(f"weights of the modalities: {weights}")
     parent = bundle_store.live_version()
     contents = make_contents(model, progress, dataset, split, fit_config, options, parent)
     for encoder, difference in contents.report["onnx_max_abs_difference"].items():
