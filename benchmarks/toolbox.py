@@ -85,9 +85,10 @@ def write_train(bench: Bench, file: Path) -> None:
 def train(toolbox: str, python: Path, source: Path, job: dict[str, Any]) -> dict[str, Any]:
     """Train in the toolbox's environment; what its script writes."""
     target = source.with_name("out.npz")
-    script = Path(__file__).with_name(f"toolbox_{toolbox}.py")
-    command = [str(python), str(script), str(source), str(target), json.dumps(job)]
-    subprocess.run(command, check=True, stdout=sys.stderr)
+    script = Path(__file__).resolve().with_name(f"toolbox_{toolbox}.py")
+    command = [str(python.absolute()), str(script), str(source), str(target), json.dumps(job)]
+    # RecBole leaves TensorBoard's files wherever it is.
+    subprocess.run(command, check=True, stdout=sys.stderr, cwd=source.parent)
     return dict(np.load(target))
 
 
