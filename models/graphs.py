@@ -64,20 +64,29 @@ def nearest_neighbours(
     return neighbours, cosines
 
 
-def relation_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
-    """Symmetrically normalised k-NN graph (FREEDOM, eq. 2): each neighbour counts the same.
+def edges(neighbours: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns [nnz] of a k-NN graph.
 
     Args:
         neighbours: [I, k], -1 where there is none; an item as its own neighbour is dropped.
         cosines: [I, k]; what is not similar at all (cosine ≤ 0) is no neighbour.
+    """
+    own = torch.arange(len(neighbours)).unsqueeze(1)
+    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
+    return own.expand_as(neighbours)[valid], neighbours[valid]
+
+
+def relation_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
+    """Symmetrically normalised k-NN graph (FREEDOM, eq. 2): each neighbour counts the same.
+
+    Args:
+        neighbours, cosines: [I, k], see `edges`.
 
     Returns:
         [I, I]; rows of items without neighbours are empty.
     """
     n_items = len(neighbours)
-    own = torch.arange(n_items).unsqueeze(1)
-    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
-    rows, cols = own.expand_as(neighbours)[valid], neighbours[valid]
+    rows, cols = edges(neighbours, cosines)
     out_degree = torch.bincount(rows, minlength=n_items).float()
     in_degree = torch.bincount(cols, minlength=n_items).float()
     values = (out_degree[rows] * in_degree[cols]).rsqrt()

@@ -7,7 +7,7 @@ from planted import planted_dataset
 
 from bundle.csr import Csr
 from models.config import ModelConfig
-from models.graphs import nearest_neighbours
+from models.graphs import edges, nearest_neighbours
 from training.agreement import LEAST, agreement, co_interaction, weights
 from training.build import build_model
 from training.config import FitConfig
@@ -21,6 +21,12 @@ def random_train(seed=0, n_users=30, n_items=12):
     return dense, Csr.from_pairs(*np.nonzero(dense), n_users, n_items)
 
 
+def agrees(train, neighbours):
+    """Agreement of neighbours [I, k] that are all alike."""
+    idx = torch.from_numpy(neighbours)
+    return agreement(co_interaction(train), *(x.numpy() for x in edges(idx, torch.ones(idx.shape))))
+
+
 def test_agreement_is_the_ratio_of_mean_cosines_less_one():
     dense, train = random_train()
     columns = dense / np.maximum(dense.sum(1, keepdims=True), 1) ** 0.5
@@ -30,18 +36,17 @@ def test_agreement_is_the_ratio_of_mean_cosines_less_one():
     neighbours[5] = -1
     pairs = [cosines[i, j] for i in range(12) for j in neighbours[i] if j >= 0 and j != i]
     among_all = cosines[~np.eye(12, dtype=bool)].mean()
-    found = agreement(co_interaction(train), neighbours)
+    found = agrees(train, neighbours)
     assert found == pytest.approx(np.mean(pairs) / among_all - 1)
 
 
 def test_neighbours_of_all_are_chance_and_none_is_no_agreement():
     _, train = random_train()
-    items = co_interaction(train)
     everybody = np.tile(np.arange(12), (12, 1))
-    assert agreement(items, everybody) == pytest.approx(0)
-    assert agreement(items, np.full((12, 3), -1)) == -1
+    assert agrees(train, everybody) == pytest.approx(0)
+    assert agrees(train, np.full((12, 3), -1)) == -1
     nobody = Csr.from_pairs(np.array([0, 1]), np.array([0, 1]), 2, 2)
-    assert agreement(co_interaction(nobody), np.array([[1], [0]])) == -1
+    assert agrees(nobody, np.array([[1], [0]])) == -1
 
 
 def test_weights_are_in_proportion_to_the_best():
@@ -71,4 +76,4 @@ def test_noise_hardly_counts_beside_a_modality_that_says_something():
     assert [encoder.weight for encoder in built(modality_weights="equal").encoders] == [1, 1]
     features = torch.from_numpy(good.features)
     idx, _ = nearest_neighbours(features, torch.from_numpy(good.present), 10)
-    assert agreement(co_interaction(split.train), idx.numpy()) > 0.3
+    assert agrees(split.train, idx.numpy()) > 0.3

@@ -8,7 +8,7 @@ from bundle.csr import Csr
 
 LEAST = 0.1
 """Of the best modality's weight: an item may have no other modality than this one."""
-_ROWS = 4096
+_EDGES = 4096
 
 
 def co_interaction(train: Csr) -> scipy.sparse.csr_matrix:
@@ -24,24 +24,25 @@ def co_interaction(train: Csr) -> scipy.sparse.csr_matrix:
     return scipy.sparse.diags(1 / np.where(lengths > 0, lengths, 1)) @ items
 
 
-def agreement(items: scipy.sparse.csr_matrix, neighbours: NDArray[np.int64]) -> float:
+def agreement(
+    items: scipy.sparse.csr_matrix, rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> float:
     """How much more alike neighbours are than any two items: mean cosine over mean cosine, minus 1.
 
     Args:
         items: [I, U], see `co_interaction`.
-        neighbours: [I, k] of a modality, -1 where there is none.
+        rows, cols: [nnz] items and their neighbours in a modality.
 
     Returns:
         0 where the neighbours are like any two items, -1 where they share nobody.
     """
-    n_items, own = len(neighbours), np.arange(len(neighbours))[:, None]
-    rows, places = np.nonzero((neighbours >= 0) & (neighbours != own))
     if not len(rows):
         return -1.0
+    n_items = items.shape[0]
     total = 0.0
-    for start in range(0, len(rows), _ROWS):
-        of = slice(start, start + _ROWS)
-        total += items[rows[of]].multiply(items[neighbours[rows[of], places[of]]]).sum()
+    for start in range(0, len(rows), _EDGES):
+        of = slice(start, start + _EDGES)
+        total += items[rows[of]].multiply(items[cols[of]]).sum()
     summed = np.asarray(items.sum(0)).ravel()
     among_all = summed @ summed - items.multiply(items).sum()  # without each item with itself
     if among_all <= 0:

@@ -8,7 +8,7 @@ from bundle.csr import Csr
 from models.behaviour import ItemLightGCN, LightGCN, MatrixFactorisation, initial_embedding
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
-from models.graphs import interaction_graph, nearest_neighbours, relation_graph
+from models.graphs import edges, interaction_graph, nearest_neighbours, relation_graph
 from models.history import History
 from models.modal import ModalEncoder
 from models.sparse import SparseMatrix
@@ -53,7 +53,12 @@ def build_model(
     weight = dict.fromkeys(modalities, 1.0)
     if config.modality_weights == "agreement" and len(modalities) > 1:
         items = co_interaction(train)
-        weight = weights({n: agreement(items, idx.numpy()) for n, (idx, _) in neighbours.items()})
+        weight = weights(
+            {
+                name: agreement(items, *(idx.numpy() for idx in edges(*found)))
+                for name, found in neighbours.items()
+            }
+        )
     encoders = {}
     for name, modality in modalities.items():
         if config.coupled:

@@ -100,14 +100,17 @@ def make_contents(
         item_encoder=item_onnx,
         encoder_sample=sample,
         config=config.model_dump(mode="json") | {"run": run.model_dump(mode="json")},
-        report=_report(progress, split, differences) | {"modality_weights": model.modality_weights},
+        report=_report(model, progress, split, differences),
         data_fingerprint=dataset.fingerprint,
         parent_version=parent_version,
     )
 
 
-def _report(progress: Progress, split: Split, differences: dict[str, float]) -> dict[str, Any]:
+def _report(
+    model: DRepMRec, progress: Progress, split: Split, differences: dict[str, float]
+) -> dict[str, Any]:
     return {
+        "modality_weights": model.modality_weights,
         "valid": progress.best,
         "best_epoch": progress.best_epoch,
         "history": progress.history,
