@@ -50,15 +50,7 @@ def build_model(
         name: item_neighbours(modality, features[name], config.neighbours, device)
         for name, modality in modalities.items()
     }
-    weight = dict.fromkeys(modalities, 1.0)
-    if config.modality_weights == "agreement" and len(modalities) > 1:
-        items = co_interaction(train)
-        weight = weights(
-            {
-                name: agreement(items, *(idx.numpy() for idx in edges(*found)))
-                for name, found in neighbours.items()
-            }
-        )
+    weight = _weights(train, neighbours, config)
     encoders = {}
     for name, modality in modalities.items():
         if config.coupled:
@@ -82,6 +74,17 @@ def build_model(
             generator=generator,
         )
     return DRepMRec(backbone, encoders, history, config, generator).to(device)
+
+
+def _weights(
+    train: Csr, neighbours: dict[str, tuple[Tensor, Tensor]], config: ModelConfig
+) -> dict[str, float]:
+    """Of the modalities in the modal line."""
+    if config.modality_weights == "equal" or len(neighbours) < 2:
+        return dict.fromkeys(neighbours, 1.0)
+    items = co_interaction(train)
+    pairs = {name: edges(*found) for name, found in neighbours.items()}
+    return weights({n: agreement(items, *(i.numpy() for i in idx)) for n, idx in pairs.items()})
 
 
 def item_neighbours(
