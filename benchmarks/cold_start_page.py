@@ -6,6 +6,7 @@ from typing import Any
 ROWS = (
     "DRepMRec",
     "DRepMRec, nothing added",
+    "DRepMRec, the last place for a new item",
     "DRepMRec, raw k-NN for new items",
     "raw k-NN",
     "popularity",
