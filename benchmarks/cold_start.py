@@ -47,8 +47,9 @@ from training.split import Split, make_split
 
 Score = Callable[[NDArray[np.int64]], Tensor]
 METRIC = "recall@20"
-BOOSTS = np.linspace(-0.5, 0.5, 81)
-"""What may be added to the scores of new items; popularity parts of TikTok have a sd of 0.05."""
+BOOSTS = (-2.0, 2.0)
+"""What may be added to the scores of new items at least and at most: scores differ by no more."""
+HALVINGS = 12
 WARM_SHARE = 0.98
 HISTORIES = (1, 3, 5)
 
@@ -191,8 +192,12 @@ def new_items(dataset: Dataset, split: Split, config: FitConfig, run: RunOptions
         return worlds[part].metrics(known, shifted(new[part], 1.0, boost))
 
     def highest(new: dict[str, Score]) -> float:
-        fair = (b for b in BOOSTS if warm_share(raised(new, "valid", b)) >= WARM_SHARE)
-        return float(max(fair, default=BOOSTS[0]))
+        low, high = BOOSTS  # the higher, the fewer known items are left among the first
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            fair = warm_share(raised(new, "valid", middle)) >= WARM_SHARE
+            low, high = (middle, high) if fair else (low, middle)
+        return low
 
     boost, boost_of_nearest = highest(ours), highest(scaled)
     n_new = len(held["test"])
