@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cold_start_page import page, warm_share
+from cold_start_page import page
 from holdouts import columns, without_items, without_users
 from machine import hardware
 from numpy.typing import NDArray
@@ -108,9 +108,17 @@ class NewItems:
         return {
             "among_new": evaluate_scores(new, self.relevant, self._empty)[METRIC],
             "among_all": evaluate_scores(everything, self._all, self._masked)[METRIC],
-            "warm_alone": evaluate_scores(warm, self._warm, self._train)[METRIC],
-            "warm": evaluate_scores(everything, self._warm_wide, self._masked)[METRIC],
+            "warm_alone": self.warm_alone(warm),
+            "warm": self.warm_beside(warm, new),
         }
+
+    def warm_alone(self, warm: Score) -> float:
+        """Recall of warm items among themselves."""
+        return evaluate_scores(warm, self._warm, self._train)[METRIC]
+
+    def warm_beside(self, warm: Score, new: Score) -> float:
+        """Recall of warm items among all."""
+        return evaluate_scores(side_by_side(warm, new), self._warm_wide, self._masked)[METRIC]
 
     def last_place(self, warm: Score, new: Score) -> dict[str, float]:
         """As `metrics` where the best new item takes the last of the 20 places of each user."""
@@ -191,15 +199,17 @@ def new_items(dataset: Dataset, split: Split, config: FitConfig, run: RunOptions
     def raised(new: dict[str, Score], part: str, boost: float) -> dict[str, float]:
         return worlds[part].metrics(known, shifted(new[part], 1.0, boost))
 
-    def highest(new: dict[str, Score]) -> float:
+    enough = WARM_SHARE * worlds["valid"].warm_alone(known)
+
+    def highest(new: Score) -> float:
         low, high = BOOSTS  # the higher, the fewer known items are left among the first
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            fair = warm_share(raised(new, "valid", middle)) >= WARM_SHARE
-            low, high = (middle, high) if fair else (low, middle)
+            left = worlds["valid"].warm_beside(known, shifted(new, 1.0, middle))
+            low, high = (middle, high) if left >= enough else (low, middle)
         return low
 
-    boost, boost_of_nearest = highest(ours), highest(scaled)
+    boost, boost_of_nearest = highest(ours["valid"]), highest(scaled["valid"])
     n_new = len(held["test"])
     return {
         "seed": run.seed,
