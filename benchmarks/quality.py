@@ -96,7 +96,7 @@ def main() -> None:
         figure = options.out.with_suffix(".svg").name
         options.out.parent.mkdir(parents=True, exist_ok=True)
         draw(table, jobs, options.out.with_suffix(".svg"))
-    title = f"{TITLES[options.table]}: {options.data.resolve().name}"
+    title = ", ".join([f"{TITLES[options.table]}: {options.data.resolve().name}", *options.ours])
     chosen = "Every fit stops on valid recall@20 and keeps its best epoch."
     write(options.out, title, table, runs, options.data, bench, chosen, figure)
 
