@@ -51,24 +51,29 @@ def known(assignment: str) -> bool:
     return section != "model" or key in ModelConfig.model_fields
 
 
-def our_lightgcn(label: str) -> Job:
+def our_lightgcn(versus: str | None = None) -> Job:
     """LightGCN on ids with DRepMRec's ranking loss and nothing else of it."""
     assignments = ("model.backbone=lightgcn", "model.item_bias=false", *ALONE)
-    return Job(label, assignments=tuple(filter(known, assignments)), modal_line=False)
+    return Job(
+        "LightGCN, our loss",
+        assignments=tuple(filter(known, assignments)),
+        modal_line=False,
+        versus=versus,
+    )
 
 
 def baselines(_: list[str]) -> list[Job]:
     """(a) What DRepMRec has to beat."""
     return [
-        Job("popularity", "popularity"),
-        Job("item-to-item collaborative filtering", "item_cf"),
-        Job("MF, BPR", RivalName.MF_BPR),
-        Job("LightGCN, BPR", RivalName.LIGHTGCN_BPR),
-        our_lightgcn("LightGCN, our loss"),
-        Job("VBPR", RivalName.VBPR),
-        Job("FREEDOM-like", RivalName.FREEDOM),
-        Job("MGCN-like", RivalName.MGCN),
-        Job(FULL, versus="MGCN-like"),
+        Job("popularity", "popularity", versus=FULL),
+        Job("item-to-item collaborative filtering", "item_cf", versus=FULL),
+        Job("MF, BPR", RivalName.MF_BPR, versus=FULL),
+        Job("LightGCN, BPR", RivalName.LIGHTGCN_BPR, versus=FULL),
+        our_lightgcn(versus=FULL),
+        Job("VBPR", RivalName.VBPR, versus=FULL),
+        Job("FREEDOM-like", RivalName.FREEDOM, versus=FULL),
+        Job("MGCN-like", RivalName.MGCN, versus=FULL),
+        Job(FULL),
         Job(f"{FULL}, 63 columns", assignments=("model.dim=31",), versus="MGCN-like"),
     ]
 
@@ -150,7 +155,7 @@ def missing(_: list[str]) -> list[Job]:
             Job(f"{curve}, {share:.0%} lost", model, lost=share, curve=curve)
             for (curve, model), share in product(curves, shares)
         ),
-        our_lightgcn("LightGCN, our loss"),
+        our_lightgcn(),
     ]
 
 
