@@ -1,7 +1,7 @@
 """Which models each table of `benchmarks/quality.py` has, and what its rows are compared with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from models.config import ModelConfig
@@ -51,28 +51,28 @@ def known(assignment: str) -> bool:
     return section != "model" or key in ModelConfig.model_fields
 
 
-def our_lightgcn(versus: str | None = None) -> Job:
+def our_lightgcn() -> Job:
     """LightGCN on ids with DRepMRec's ranking loss and nothing else of it."""
     assignments = ("model.backbone=lightgcn", "model.item_bias=false", *ALONE)
     return Job(
-        "LightGCN, our loss",
-        assignments=tuple(filter(known, assignments)),
-        modal_line=False,
-        versus=versus,
+        "LightGCN, our loss", assignments=tuple(filter(known, assignments)), modal_line=False
     )
 
 
 def baselines(_: list[str]) -> list[Job]:
     """(a) What DRepMRec has to beat."""
+    others = [
+        Job("popularity", "popularity"),
+        Job("item-to-item collaborative filtering", "item_cf"),
+        Job("MF, BPR", RivalName.MF_BPR),
+        Job("LightGCN, BPR", RivalName.LIGHTGCN_BPR),
+        our_lightgcn(),
+        Job("VBPR", RivalName.VBPR),
+        Job("FREEDOM-like", RivalName.FREEDOM),
+        Job("MGCN-like", RivalName.MGCN),
+    ]
     return [
-        Job("popularity", "popularity", versus=FULL),
-        Job("item-to-item collaborative filtering", "item_cf", versus=FULL),
-        Job("MF, BPR", RivalName.MF_BPR, versus=FULL),
-        Job("LightGCN, BPR", RivalName.LIGHTGCN_BPR, versus=FULL),
-        our_lightgcn(versus=FULL),
-        Job("VBPR", RivalName.VBPR, versus=FULL),
-        Job("FREEDOM-like", RivalName.FREEDOM, versus=FULL),
-        Job("MGCN-like", RivalName.MGCN, versus=FULL),
+        *(replace(job, versus=FULL) for job in others),
         Job(FULL),
         Job(f"{FULL}, 63 columns", assignments=("model.dim=31",), versus="MGCN-like"),
     ]

@@ -56,7 +56,7 @@ def _options(threads: int) -> ort.SessionOptions:
     options.log_severity_level = 3  # errors only
     # Threads that spin while they wait double the time as soon as something else runs beside them.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Where the processor has no VNNI, sums of int8 products overflow unless they are told not to:
-    # a user's int8 encoder would give other vectors there. Others are as they were.
+    # On x86 without VNNI, sums of int8 products overflow unless told not to, so that an int8
+    # encoder would give other vectors there. It changes nothing elsewhere.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return options
