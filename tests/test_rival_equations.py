@@ -10,7 +10,7 @@ from models.graphs import relation_graph
 from models.rivals.backbone import BackboneBpr
 from models.rivals.config import FreedomConfig, MgcnConfig, PairwiseConfig
 from models.rivals.freedom import Freedom, surviving
-from models.rivals.mgcn import Fuser, Mgcn
+from models.rivals.mgcn import Fuser, Mgcn, contrast
 from models.rivals.vbpr import Vbpr
 from models.rivals.views import View, cosine_graph
 
@@ -117,12 +117,21 @@ def test_freedom_prunes_each_epoch_for_the_loss_and_never_for_the_vectors():
 
 
 def test_cosine_graph_by_hand():
-    # Row sums without the item itself: 0.5, 0.7, 0.2, 0.
-    d = [0.5**-0.5, 0.7**-0.5, 0.2**-0.5]
-    expected = torch.zeros(4, 4)
-    expected[0, 1] = expected[1, 0] = 0.5 * d[0] * d[1]
-    expected[1, 2] = expected[2, 1] = 0.2 * d[1] * d[2]
-    torch.testing.assert_close(cosine_graph(NEIGHBOURS, COSINES).to_dense(), expected)
+    # Items 0, 1, 2 have themselves and, of two places, one other: 1, 0, 1; item 3 has itself alone.
+    neighbours = torch.tensor([[1, 2], [0, 2], [1, -1], [-1, -1]])
+    cosines = torch.tensor([[0.5, 0.1], [0.5, 0.2], [0.2, 0.0], [0.0, 0.0]])
+    d = [1.5**-0.5, 1.5**-0.5, 1.2**-0.5, 1.0]
+    expected = torch.diag(torch.tensor(d).square())
+    expected[0, 1], expected[1, 0] = 0.5 * d[0] * d[1], 0.5 * d[1] * d[0]
+    expected[2, 1] = 0.2 * d[2] * d[1]
+    torch.testing.assert_close(cosine_graph(neighbours, cosines).to_dense(), expected)
+
+
+def test_cosine_graph_counts_the_item_itself_once():
+    listed = cosine_graph(
+        NEIGHBOURS, COSINES
+    ).to_dense()  # item 0 lists itself
+    torch.testing.assert_close(listed[0, 0], torch.tensor(1.0))
 
 
 def make_view(width, seed, n_layers=1):
@@ -155,6 +164,13 @@ def test_mgcn_fuser_is_its_equation():
     torch.testing.assert_close(fuser(behaviour, [a, b]), side / 3)
 
 
+def test_mgcn_contrast_is_its_equation():
+    side, behaviour = (F.normalize(torch.randn(3, 4, generator=seeded(n)), dim=1) for n in (1, 2))
+    shares = (side @ behaviour.T / 0.1).exp()
+    expected = -(shares.diagonal() / shares.sum(1)).log().mean()
+    torch.testing.assert_close(contrast(3 * side, behaviour, 0.1), expected)
+
+
 def test_mgcn_users_see_what_they_took():
     model = Mgcn(
         USERS, ITEMS, *SHAPE, [make_view(3, 1), make_view(2, 2)], 4, 2, MgcnConfig(), seeded()
@@ -166,3 +182,5 @@ def test_mgcn_users_see_what_they_took():
     torch.testing.assert_close(torch.cat(model()), behaviour + side)
     terms = model.loss(Batch(USERS, ITEMS, torch.tensor([3])))
     assert set(terms) == {"rank", "contrast", "l2"}
+    terms["rank"].backward()
+    assert all(view.features.grad.abs().sum() > 0 for view in model.views)

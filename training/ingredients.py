@@ -30,14 +30,15 @@ class Ingredients:
         """The first arguments of every rival."""
         return self.user_idx, self.item_idx, self.n_users, self.n_items
 
-    def features(self) -> list[Tensor]:
-        """[I, F_m] of each modality, unit or zero rows, as DRepMRec gets them."""
+    def given_features(self) -> list[Tensor]:
+        """[I, F_m] of each modality, as the data have them."""
         if not self.modalities or not all(m.features.shape[1] for m in self.modalities.values()):
             raise InputError("this model needs modalities, and features of each of them")
-        return [
-            F.normalize(torch.from_numpy(modality.features), dim=1)
-            for modality in self.modalities.values()
-        ]
+        return [torch.from_numpy(modality.features) for modality in self.modalities.values()]
+
+    def features(self) -> list[Tensor]:
+        """[I, F_m] of each modality, unit or zero rows, as DRepMRec gets them."""
+        return [F.normalize(features, dim=1) for features in self.given_features()]
 
     def neighbours(self) -> list[tuple[Tensor, Tensor]]:
         """Neighbours and cosines [I, k] of each modality, those of the data where there are."""

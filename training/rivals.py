@@ -96,7 +96,7 @@ def _mgcn(given: Ingredients, settings: MgcnConfig) -> Rival:
             generator=given.generator,
         )
         for modality, features, found in zip(
-            given.modalities.values(), given.features(), given.neighbours(), strict=True
+            given.modalities.values(), given.given_features(), given.neighbours(), strict=True
         )
     ]
     layers = config.behaviour_layers

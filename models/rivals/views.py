@@ -8,26 +8,28 @@ from models.sparse import SparseMatrix
 
 
 def cosine_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
-    """D^{-½} S D^{-½} [I, I], S the cosines of the k nearest, D its row sums.
+    """D^{-½} S D^{-½} [I, I], S the cosines of the k nearest, itself first, D its row sums.
 
     Args:
-        neighbours: [I, k], -1 where there is none; an item as its own neighbour is dropped.
+        neighbours: [I, k], -1 where there is none; the last makes room for the item itself.
         cosines: [I, k]; what is not similar at all (cosine ≤ 0) is no neighbour.
     """
     n_items = len(neighbours)
-    own = torch.arange(n_items).unsqueeze(1)
-    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
-    inverse_root = (cosines * valid).sum(1).rsqrt().nan_to_num(posinf=0.0)
-    scale = inverse_root.unsqueeze(1) * inverse_root[neighbours]
-    rows_, columns = own.expand_as(neighbours)[valid], neighbours[valid]
-    return SparseMatrix(rows_, columns, (cosines * scale)[valid], (n_items, n_items))
+    own, others, of_others = torch.arange(n_items).unsqueeze(1), neighbours[:, :-1], cosines[:, :-1]
+    columns = torch.cat([own, others], 1)
+    valid = torch.cat([own >= 0, (others >= 0) & (others != own) & (of_others > 0)], 1)
+    weights = torch.cat([torch.ones(n_items, 1), of_others], 1) * valid
+    inverse_root = weights.sum(1, keepdim=True).rsqrt()
+    values = inverse_root * weights * inverse_root.squeeze(1)[columns]
+    rows = own.expand_as(columns)
+    return SparseMatrix(rows[valid], columns[valid], values[valid], (n_items, n_items))
 
 
 class View(nn.Module):
     """A modality's view of the items: purified embeddings, propagated.
 
     Args:
-        features: [I, F_m].
+        features: [I, F_m], where they start; they are trained with the rest.
         present: [I] bool.
         graph: S_m [I, I].
         n_layers: L.
@@ -35,7 +37,6 @@ class View(nn.Module):
         generator: for the initial weights.
     """
 
-    features: Tensor
     present: Tensor
 
     def __init__(
@@ -50,7 +51,7 @@ class View(nn.Module):
         super().__init__()
         self.graph = graph
         self.n_layers = n_layers
-        self.register_buffer("features", features, persistent=False)
+        self.features = nn.Parameter(features.clone())
         self.register_buffer("present", present.float().unsqueeze(1), persistent=False)
         self.project = linear(features.shape[1], dim, generator)
         self.gate = linear(dim, dim, generator)
