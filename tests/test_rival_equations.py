@@ -128,9 +128,7 @@ def test_cosine_graph_by_hand():
 
 
 def test_cosine_graph_counts_the_item_itself_once():
-    listed = cosine_graph(
-        NEIGHBOURS, COSINES
-    ).to_dense()  # item 0 lists itself
+    listed = cosine_graph(NEIGHBOURS, COSINES).to_dense()  # item 0 lists itself
     torch.testing.assert_close(listed[0, 0], torch.tensor(1.0))
 
 
