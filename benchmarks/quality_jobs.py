@@ -169,7 +169,10 @@ GRIDS: dict[RivalName, tuple[tuple[str, ...], ...]] = {
         ("rival.pruned=0.8", "rival.pruned=0.9"),
         ("rival.modal_ranking=0", "rival.modal_ranking=0.00001", "rival.modal_ranking=0.001"),
     ),
-    RivalName.MGCN: (("rival.contrast=0.001", "rival.contrast=0.01", "rival.contrast=0.1"),),
+    RivalName.MGCN: (
+        ("rival.contrast=0.001", "rival.contrast=0.01", "rival.contrast=0.1"),
+        ("rival.as_code=true", "rival.as_code=false"),
+    ),
 }
 """What the papers search, for the models in which they do."""
 

@@ -10,7 +10,7 @@ from models.graphs import relation_graph
 from models.rivals.backbone import BackboneBpr
 from models.rivals.config import FreedomConfig, MgcnConfig, PairwiseConfig
 from models.rivals.freedom import Freedom, surviving
-from models.rivals.mgcn import Fuser, Mgcn, contrast
+from models.rivals.mgcn import Fuser, Mgcn
 from models.rivals.vbpr import Vbpr
 from models.rivals.views import View, cosine_graph
 
@@ -117,26 +117,32 @@ def test_freedom_prunes_each_epoch_for_the_loss_and_never_for_the_vectors():
 
 
 def test_cosine_graph_by_hand():
-    # Items 0, 1, 2 have themselves and, of two places, one other: 1, 0, 1; item 3 has itself alone.
-    neighbours = torch.tensor([[1, 2], [0, 2], [1, -1], [-1, -1]])
-    cosines = torch.tensor([[0.5, 0.1], [0.5, 0.2], [0.2, 0.0], [0.0, 0.0]])
-    d = [1.5**-0.5, 1.5**-0.5, 1.2**-0.5, 1.0]
+    # Row sums without the item itself: 0.5, 0.7, 0.2, 0.
+    d = [0.5**-0.5, 0.7**-0.5, 0.2**-0.5]
+    expected = torch.zeros(4, 4)
+    expected[0, 1] = expected[1, 0] = 0.5 * d[0] * d[1]
+    expected[1, 2] = expected[2, 1] = 0.2 * d[1] * d[2]
+    found = cosine_graph(NEIGHBOURS, COSINES, itself=False)
+    torch.testing.assert_close(found.to_dense(), expected)
+
+
+def test_cosine_graph_with_the_item_itself_by_hand():
+    # Of two places one is left: row sums 1 + 0.5, 1 + 0 (its first is itself), 1 + 0.2, 1.
+    neighbours = torch.tensor([[1, 2], [1, 2], [1, -1], [-1, -1]])
+    cosines = torch.tensor([[0.5, 0.1], [1.0, 0.2], [0.2, 0.0], [0.0, 0.0]])
+    d = [1.5**-0.5, 1.0, 1.2**-0.5, 1.0]
     expected = torch.diag(torch.tensor(d).square())
-    expected[0, 1], expected[1, 0] = 0.5 * d[0] * d[1], 0.5 * d[1] * d[0]
+    expected[0, 1] = 0.5 * d[0] * d[1]
     expected[2, 1] = 0.2 * d[2] * d[1]
-    torch.testing.assert_close(cosine_graph(neighbours, cosines).to_dense(), expected)
+    found = cosine_graph(neighbours, cosines, itself=True)
+    torch.testing.assert_close(found.to_dense(), expected)
 
 
-def test_cosine_graph_counts_the_item_itself_once():
-    listed = cosine_graph(NEIGHBOURS, COSINES).to_dense()  # item 0 lists itself
-    torch.testing.assert_close(listed[0, 0], torch.tensor(1.0))
-
-
-def make_view(width, seed, n_layers=1):
+def make_view(width, seed, n_layers=1, trained=False):
     features = torch.randn(4, width, generator=seeded(seed))
     present = torch.tensor([True, True, True, False])
-    graph = cosine_graph(NEIGHBOURS, COSINES)
-    return View(features, present, graph, n_layers, 4, seeded(seed))
+    graph = cosine_graph(NEIGHBOURS, COSINES, itself=trained)
+    return View(features, trained, present, graph, n_layers, 4, seeded(seed))
 
 
 def test_mgcn_purifier_is_its_equation():
@@ -162,17 +168,13 @@ def test_mgcn_fuser_is_its_equation():
     torch.testing.assert_close(fuser(behaviour, [a, b]), side / 3)
 
 
-def test_mgcn_contrast_is_its_equation():
-    side, behaviour = (F.normalize(torch.randn(3, 4, generator=seeded(n)), dim=1) for n in (1, 2))
-    shares = (side @ behaviour.T / 0.1).exp()
-    expected = -(shares.diagonal() / shares.sum(1)).log().mean()
-    torch.testing.assert_close(contrast(3 * side, behaviour, 0.1), expected)
+def make_mgcn(as_code=False):
+    views = [make_view(3, 1, trained=as_code), make_view(2, 2, trained=as_code)]
+    return Mgcn(USERS, ITEMS, *SHAPE, views, 4, 2, MgcnConfig(as_code=as_code), seeded())
 
 
 def test_mgcn_users_see_what_they_took():
-    model = Mgcn(
-        USERS, ITEMS, *SHAPE, [make_view(3, 1), make_view(2, 2)], 4, 2, MgcnConfig(), seeded()
-    )
+    model = make_mgcn()
     r = model.light_gcn.graph.to_dense()
     items = [view(model.light_gcn.embeddings.items) for view in model.views]
     behaviour = torch.cat(model.light_gcn())
@@ -180,5 +182,32 @@ def test_mgcn_users_see_what_they_took():
     torch.testing.assert_close(torch.cat(model()), behaviour + side)
     terms = model.loss(Batch(USERS, ITEMS, torch.tensor([3])))
     assert set(terms) == {"rank", "contrast", "l2"}
+
+
+def find_their_own(queries, keys):
+    shares = (F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / 0.2).exp()
+    return -(shares.diagonal() / shares.sum(1)).log().mean()
+
+
+def test_mgcn_contrasts_users_and_items_each_once_and_both_ways():
+    model = make_mgcn()
+    behaviour, side = model.both()
+    expected = sum(
+        (find_their_own(side[part], behaviour[part]) + find_their_own(behaviour[part], side[part]))
+        / 2
+        for part in ([0, 1, 2], [3, 4, 5])
+    )
+    found = model.loss(Batch(USERS, ITEMS, torch.tensor([3])))["contrast"]
+    torch.testing.assert_close(found, 0.01 * expected)
+
+
+def test_mgcn_as_the_code_contrasts_interactions_and_trains_the_features():
+    model = make_mgcn(as_code=True)
+    behaviour, side = model.both()
+    expected = sum(
+        find_their_own(side[rows], behaviour[rows]) for rows in (USERS, len(USERS.unique()) + ITEMS)
+    )
+    terms = model.loss(Batch(USERS, ITEMS, torch.tensor([3])))
+    torch.testing.assert_close(terms["contrast"], 0.01 * expected)
     terms["rank"].backward()
     assert all(view.features.grad.abs().sum() > 0 for view in model.views)

@@ -85,18 +85,20 @@ def _freedom(given: Ingredients, settings: FreedomConfig) -> Rival:
 
 
 def _mgcn(given: Ingredients, settings: MgcnConfig) -> Rival:
-    config = given.config
+    config, as_code = given.config, settings.as_code
+    features = given.given_features() if as_code else given.features()
     views = [
         View(
-            features=features,
+            features=of_modality,
+            trained=as_code,
             present=torch.from_numpy(modality.present),
-            graph=cosine_graph(*found),
+            graph=cosine_graph(*found, itself=as_code),
             n_layers=config.item_layers,
             dim=config.dim,
             generator=given.generator,
         )
-        for modality, features, found in zip(
-            given.modalities.values(), given.given_features(), given.neighbours(), strict=True
+        for modality, of_modality, found in zip(
+            given.modalities.values(), features, given.neighbours(), strict=True
         )
     ]
     layers = config.behaviour_layers
@@ -149,7 +151,9 @@ def plan_rival(name: RivalName, assignments: tuple[str, ...] = ()) -> RivalPlan:
         first = error.errors()[0]
         raise InputError(f"{name}: rival.{first['loc'][0]}: {first['msg']}") from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{name}: expected rival.key=value with a number, got {own}") from error
+        raise InputError(
+            f"{name}: expected rival.key=value, a number, true or false, got {own}"
+        ) from error
 
     def build(
         train: Csr,

@@ -37,6 +37,8 @@ class FreedomConfig(BaseModel):
 class MgcnConfig(PairwiseConfig):
     """MGCN."""
 
+    as_code: bool = True
+    """Whether it follows the authors' code where the paper leaves room, or DRepMRec."""
     contrast: Weight = 0.01
     """λ_C: weight of InfoNCE between behaviour and side vectors."""
     contrast_temperature: Positive = 0.2

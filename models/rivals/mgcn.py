@@ -9,10 +9,17 @@ Fuser:        a_m = softmax_m(qᵀ tanh(W E_m + b));  shared E_S = Σ_m a_m E_m;
 Vectors:      E_B + E_F
 Loss:         L_BPR + λ_C (InfoNCE over users + InfoNCE over items, of E_F and E_B) + λ L₂
 
-As in the authors' code, whose details matter: features are as they are given, not unit rows, and
-are trained; an item is its own nearest neighbour; InfoNCE is over the interactions of a batch, so
-that who has many counts as often, and lets E_F find E_B. Other than there, the learning rate does
-not decay (theirs halves in 850 epochs). Where an item lacks a modality, ē_m is zero.
+The equations leave room for two readings (`MgcnConfig.as_code`); which ranks better differs by data
+set:
+
+              as the authors' code                        as DRepMRec
+X_m           as given, trained with the rest             unit rows that stay
+S_m           the item itself and its k − 1 nearest       its k nearest
+InfoNCE       over the batch's interactions, E_F finds    over its users and items, each once,
+              E_B                                         both ways
+
+Learning rates do not decay (the authors' halves in 850 epochs). Where an item lacks a modality, ē_m
+is zero.
 """
 
 import torch
@@ -22,6 +29,7 @@ from torch.nn import functional as F
 from models.behaviour import LightGCN, initial_embedding
 from models.drepmrec import Batch, Vectors
 from models.graphs import interaction_graph
+from models.losses import info_nce
 from models.rivals.base import Rival, linear
 from models.rivals.config import MgcnConfig
 from models.rivals.views import View
@@ -53,9 +61,9 @@ class Fuser(nn.Module):
         return side / (len(views) + 1)
 
 
-def contrast(side: Tensor, behaviour: Tensor, temperature: float) -> Tensor:
-    """InfoNCE: each row of E_F [B, D] finds its own of E_B [B, D] among all of the batch."""
-    logits = F.normalize(side, dim=1) @ F.normalize(behaviour, dim=1).T / temperature
+def one_way(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """InfoNCE by which each row of [B, D] finds its counterpart among all of the others' rows."""
+    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
     return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
@@ -110,14 +118,19 @@ class Mgcn(Rival):
         """BPR, contrast of behaviour and side vectors, and L₂ of the final ones."""
         behaviour, side = self.both()
         vectors, config = self._by_side(behaviour + side), self.config
-        contrasts = [
-            contrast(
+        if config.as_code:
+            agreement, users, items = one_way, batch.user_idx, batch.item_idx
+        else:
+            agreement = info_nce
+            users, items = torch.unique(batch.user_idx), torch.unique(batch.item_idx)
+        contrast = [
+            agreement(
                 F.embedding(idx, side), F.embedding(idx, behaviour), config.contrast_temperature
             )
-            for idx in (batch.user_idx, self.n_users + batch.item_idx)
+            for idx in (users, self.n_users + items)
         ]
         return {
             "rank": self.ranking(vectors, batch),
-            "contrast": config.contrast * torch.stack(contrasts).sum(),
+            "contrast": config.contrast * torch.stack(contrast).sum(),
             "l2": config.l2 * self.l2(vectors, batch),
         }

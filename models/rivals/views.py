@@ -7,29 +7,33 @@ from models.rivals.base import linear
 from models.sparse import SparseMatrix
 
 
-def cosine_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
-    """D^{-½} S D^{-½} [I, I], S the cosines of the k nearest, itself first, D its row sums.
+def cosine_graph(neighbours: Tensor, cosines: Tensor, itself: bool) -> SparseMatrix:
+    """D^{-½} S D^{-½} [I, I], S the cosines of the k nearest, D its row sums.
 
     Args:
-        neighbours: [I, k], -1 where there is none; the last makes room for the item itself.
+        neighbours: [I, k], -1 where there is none; an item as its own neighbour is dropped.
         cosines: [I, k]; what is not similar at all (cosine ≤ 0) is no neighbour.
+        itself: whether an item is the first of its neighbours, in the place of the last.
     """
     n_items = len(neighbours)
-    own, others, of_others = torch.arange(n_items).unsqueeze(1), neighbours[:, :-1], cosines[:, :-1]
-    columns = torch.cat([own, others], 1)
-    valid = torch.cat([own >= 0, (others >= 0) & (others != own) & (of_others > 0)], 1)
-    weights = torch.cat([torch.ones(n_items, 1), of_others], 1) * valid
-    inverse_root = weights.sum(1, keepdim=True).rsqrt()
-    values = inverse_root * weights * inverse_root.squeeze(1)[columns]
-    rows = own.expand_as(columns)
-    return SparseMatrix(rows[valid], columns[valid], values[valid], (n_items, n_items))
+    own = torch.arange(n_items).unsqueeze(1)
+    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
+    if itself:
+        valid = torch.cat([own >= 0, valid[:, :-1]], 1)
+        neighbours = torch.cat([own, neighbours[:, :-1]], 1)
+        cosines = torch.cat([torch.ones(n_items, 1), cosines[:, :-1]], 1)
+    inverse_root = (cosines * valid).sum(1).rsqrt().nan_to_num(posinf=0.0)
+    scale = inverse_root.unsqueeze(1) * inverse_root[neighbours]
+    rows, columns = own.expand_as(neighbours)[valid], neighbours[valid]
+    return SparseMatrix(rows, columns, (cosines * scale)[valid], (n_items, n_items))
 
 
 class View(nn.Module):
     """A modality's view of the items: purified embeddings, propagated.
 
     Args:
-        features: [I, F_m], where they start; they are trained with the rest.
+        features: [I, F_m].
+        trained: whether the features are trained with the rest.
         present: [I] bool.
         graph: S_m [I, I].
         n_layers: L.
@@ -37,11 +41,13 @@ class View(nn.Module):
         generator: for the initial weights.
     """
 
+    features: Tensor
     present: Tensor
 
     def __init__(
         self,
         features: Tensor,
+        trained: bool,
         present: Tensor,
         graph: SparseMatrix,
         n_layers: int,
@@ -51,7 +57,10 @@ class View(nn.Module):
         super().__init__()
         self.graph = graph
         self.n_layers = n_layers
-        self.features = nn.Parameter(features.clone())
+        if trained:
+            self.features = nn.Parameter(features.clone())
+        else:
+            self.register_buffer("features", features, persistent=False)
         self.register_buffer("present", present.float().unsqueeze(1), persistent=False)
         self.project = linear(features.shape[1], dim, generator)
         self.gate = linear(dim, dim, generator)
