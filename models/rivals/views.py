@@ -19,7 +19,7 @@ def cosine_graph(neighbours: Tensor, cosines: Tensor, itself: bool) -> SparseMat
     own = torch.arange(n_items).unsqueeze(1)
     valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
     if itself:
-        valid = torch.cat([own >= 0, valid[:, :-1]], 1)
+        valid = torch.cat([torch.ones_like(own, dtype=torch.bool), valid[:, :-1]], 1)
         neighbours = torch.cat([own, neighbours[:, :-1]], 1)
         cosines = torch.cat([torch.ones(n_items, 1), cosines[:, :-1]], 1)
     inverse_root = (cosines * valid).sum(1).rsqrt().nan_to_num(posinf=0.0)
