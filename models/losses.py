@@ -105,9 +105,19 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
         queries, keys: [B, D], counterparts row by row; the other rows are the negatives.
         temperature: divides the cosines.
     """
-    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
-    own = torch.arange(len(logits), device=logits.device)
+    logits, own = _counterparts(queries, keys, temperature)
     return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+
+def info_nce_one_way(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
+    """The same one way: each query finds its key. Arguments as in `info_nce`."""
+    return F.cross_entropy(*_counterparts(queries, keys, temperature))
+
+
+def _counterparts(queries: Tensor, keys: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Cosines [B, B] over the temperature, and each row's own column [B]."""
+    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
+    return logits, torch.arange(len(logits), device=logits.device)
 
 
 def similarity_supervision(vectors: Tensor, reference: Tensor, temperature: float) -> Tensor:

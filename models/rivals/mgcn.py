@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from models.behaviour import LightGCN, initial_embedding
 from models.drepmrec import Batch, Vectors
 from models.graphs import interaction_graph
-from models.losses import info_nce
+from models.losses import info_nce, info_nce_one_way
 from models.rivals.base import Rival, linear
 from models.rivals.config import MgcnConfig
 from models.rivals.views import View
@@ -59,12 +59,6 @@ class Fuser(nn.Module):
         for view, preference in zip(views, self.preferences, strict=True):
             side = side + (view - shared) * torch.sigmoid(preference(behaviour))
         return side / (len(views) + 1)
-
-
-def one_way(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """InfoNCE by which each row of [B, D] finds its counterpart among all of the others' rows."""
-    logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
-    return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
 
 
 class Mgcn(Rival):
@@ -119,7 +113,7 @@ class Mgcn(Rival):
         behaviour, side = self.both()
         vectors, config = self._by_side(behaviour + side), self.config
         if config.as_code:
-            agreement, users, items = one_way, batch.user_idx, batch.item_idx
+            agreement, users, items = info_nce_one_way, batch.user_idx, batch.item_idx
         else:
             agreement = info_nce
             users, items = torch.unique(batch.user_idx), torch.unique(batch.item_idx)
