@@ -7,12 +7,13 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TORCH ?= torch==2.13.0
 DOCKER ?= docker
 DEMO ?= demo
+PARALLEL := --numprocesses 2 --dist loadfile
 PORT ?= 8000
 
-.PHONY: help demo test lint types unit lock openapi chart promtool image clean
+.PHONY: help demo test test-fast coverage faults lint types unit lock openapi cli settings chart promtool image clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 $(VENV)/.train: pyproject.toml requirements.lock
 	@echo "== Python environment in $(VENV)"
@@ -38,10 +39,26 @@ types: $(VENV)/.dev ## mypy, strict
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev ## pytest, two files at a time
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
 
-openapi: $(VENV)/.dev ## write docs/openapi.json from the application
-	$(BIN)/python -m service.openapi >docs/openapi.json
+test-fast: lint types ## the same without the slow tests, in under two minutes
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
+
+# Processes that tests start are not counted: most of the service runs in one.
+coverage: $(VENV)/.dev ## pytest with the share of lines that run
+	$(BIN)/python -m pytest $(PARALLEL) --cov
+
+faults: $(VENV)/.dev ## run the fault suite and write docs/design/faults.md
+	PYTHONPATH=. $(BIN)/python scripts/faults.py
+
+openapi: $(VENV)/.dev ## write docs/reference/openapi.json from the application
+	$(BIN)/python -m service.openapi >docs/reference/openapi.json
+
+cli: $(VENV)/.dev ## write docs/reference/cli.md from the commands
+	$(BIN)/python -m drepmrec.reference >docs/reference/cli.md
+
+settings: $(VENV)/.dev ## write the tables of docs/reference/settings.md
+	$(BIN)/python scripts/settings.py
 
 chart: $(VENV)/.dev ## write what of the Helm chart follows from settings and values.yaml
 	$(BIN)/python scripts/chart.py
@@ -64,8 +81,9 @@ lock: ## pin what a fresh environment gets today
 	$(PYTHON) -c "import json; [print(p['metadata']['name'], p['metadata']['version'], sep='==') \
 		for p in json.load(open('build/lock.json'))['install']]" \
 		| sed '/^drepmrec=/d; s/+.*//' | LC_ALL=C sort -uft= -k1,1 - build/lock.txt >requirements.lock
+	build/lock/bin/python scripts/hashes.py >build/hashes && mv build/hashes requirements.hashes
 
-image: ## build both images, with $(DOCKER) and DOCKER_OPTIONS (docs/image.md)
+image: ## build both images, with $(DOCKER) and DOCKER_OPTIONS (docs/guide/image.md)
 	for target in service training; do \
 		$(DOCKER) build --target $$target --tag drepmrec-$$target:$(VERSION) \
 			--build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) . || exit; \

@@ -1,34 +1,35 @@
 """Errors that a caller can act on.
 
 DRepMRecError
-├── InputError    data or configuration given by the user is wrong; names file, column and row
-├── BundleError   a bundle is incomplete, altered or inconsistent; names the file
-├── StoreError    a store cannot be used, has no such bundle, or somebody else is publishing into it
-└── GateError     a candidate is worse than the live bundle and was not published
+├── InputError    wrong data or configuration; the message names file, column and row
+├── BundleError   an incomplete, altered or inconsistent bundle; the message names the file
+├── StoreError    a store that cannot be used or is locked, or a missing bundle
+└── GateError     a candidate that is worse than the live bundle, and was not published
 """
 
 
 class DRepMRecError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base class of all errors that this project raises on purpose."""
 
     exit_code = 1
+    """Exit code of a command that ends with this error."""
 
 
 class InputError(DRepMRecError):
-    """Data or configuration given by the user is wrong."""
+    """Wrong data or configuration."""
 
     exit_code = 2
 
 
 class BundleError(DRepMRecError):
-    """A bundle is incomplete, altered or inconsistent."""
+    """An incomplete, altered or inconsistent bundle."""
 
 
 class StoreError(DRepMRecError):
-    """A store cannot be used, has no such bundle, or somebody else is publishing into it."""
+    """A store that cannot be used or that another process has locked, or a missing bundle."""
 
 
 class GateError(DRepMRecError):
-    """A candidate is worse than the live bundle and was not published."""
+    """A candidate that is worse than the live bundle, and was not published."""
 
     exit_code = 3

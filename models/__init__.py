@@ -1,5 +1,5 @@
-"""DRepMRec (arXiv 2404.11119) in torch: lines, alignment, losses, graphs.
+"""DRepMRec (arXiv 2404.11119) in PyTorch: lines, alignment, losses, graphs.
 
-Shapes used in every docstring: U users, I items, D width of one line's vectors, M modalities,
-F_m features of modality m, B batch, N negatives, k neighbours, L layers.
+Shapes in all docstrings: U users, I items, D width of one line's vectors, M modalities, F_m
+features of modality m, B batch size, N negatives, k neighbours, L layers.
 """

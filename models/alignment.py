@@ -1,6 +1,6 @@
-"""BMA and SSS on the lines of a model: what is aligned with what, and what each line must keep.
+"""Alignment terms of the loss: BMA between and within lines, SSS within each modality.
 
-The losses themselves are in `models.losses`; a line is its items' vectors [I, D].
+`models.losses` has the loss functions; this module applies them to the lines of a model.
 """
 
 from collections.abc import Iterable
@@ -18,10 +18,10 @@ Reach = Literal["both", "behaviour", "modal"]
 
 
 def intra_alignment(users: Iterable[Tensor], items: Iterable[Tensor]) -> Tensor:
-    """BMA: the two sides of an interaction meet, in each line.
+    """BMA, intra-alignment: within each line, the user and item of an interaction.
 
     Args:
-        users, items: for each line [B, D], an interaction a row.
+        users, items: [B, D] of each line; one interaction per row.
     """
     return _total(pair_alignment(u, i) for u, i in zip(users, items, strict=True))
 
@@ -29,11 +29,12 @@ def intra_alignment(users: Iterable[Tensor], items: Iterable[Tensor]) -> Tensor:
 def modality_alignment(
     encoders: Iterable[ModalEncoder], items: Iterable[Tensor], idx: Tensor, temperature: float
 ) -> Tensor:
-    """BMA: an item's vectors in two modalities find each other among the batch's.
+    """BMA, modality alignment: InfoNCE between an item's vectors in each pair of modalities.
 
     Args:
-        encoders, items: of each modality; items [I, D].
-        idx: [n] items of the batch, each once; those that lack one of the two are left out.
+        encoders: one per modality.
+        items: [I, D] of each modality.
+        idx: [n] distinct items of the batch; a pair of modalities skips items that lack either.
         temperature: of InfoNCE.
     """
     losses = []
@@ -46,13 +47,13 @@ def modality_alignment(
 def inter_alignment(
     behaviour: Tensor, modal: Tensor, projection: Tensor, temperature: float, reach: Reach
 ) -> Tensor:
-    """BMA: a projected modal vector finds the behaviour vector of the same user or item.
+    """BMA, inter-alignment: InfoNCE between projected modal vectors and behaviour vectors.
 
     Args:
-        behaviour, modal: [n, D], the same users or items row by row.
+        behaviour, modal: [n, D]; row i of both is the same user or item.
         projection: [D, D].
         temperature: of InfoNCE.
-        reach: the line that the gradient moves.
+        reach: the line that receives the gradient.
     """
     match reach:
         case "modal":
@@ -67,11 +68,12 @@ def inter_alignment(
 def similarity_supervised_signal(
     encoders: Iterable[ModalEncoder], items: Iterable[Tensor], idx: Tensor, temperature: float
 ) -> Tensor:
-    """SSS for each modality; one that is known by its graph alone has nothing to compare.
+    """SSS, summed over the modalities with features; one given by its graph only is skipped.
 
     Args:
-        encoders, items: of each modality; items [I, D].
-        idx: [n] items of the batch, each once.
+        encoders: one per modality.
+        items: [I, D] of each modality.
+        idx: [n] distinct items of the batch.
         temperature: of both softmaxes.
     """
     losses = []
@@ -84,7 +86,7 @@ def similarity_supervised_signal(
 
 
 def present(encoder: ModalEncoder, idx: Tensor) -> Tensor:
-    """Those of the items [n] that have the modality."""
+    """The subset of item numbers [n] whose items have the modality."""
     return idx[rows(encoder.present, idx)[:, 0] > 0]
 
 

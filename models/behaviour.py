@@ -1,7 +1,7 @@
-"""The behaviour line: vectors of users and items from interactions alone.
+"""Backbones of the behaviour line: user and item vectors from interactions alone.
 
-A backbone is any module without arguments to `forward` that returns users [U, D] and items [I, D];
-None for the users says that they are the mean of their items.
+A backbone is a module whose `forward()` returns users [U, D] and items [I, D]. Users may be None:
+then a user is the mean of their items.
 """
 
 import torch
@@ -18,7 +18,7 @@ def initial_embedding(n: int, dim: int, generator: torch.Generator) -> nn.Parame
 
 
 class MatrixFactorisation(nn.Module):
-    """Free embeddings E⁰, not propagated (Rendle et al. 2009)."""
+    """Matrix factorisation: free embeddings E⁰ without propagation (Rendle et al. 2009)."""
 
     def __init__(self, n_users: int, n_items: int, dim: int, generator: torch.Generator) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class MatrixFactorisation(nn.Module):
 
     @property
     def item_embedding(self) -> nn.Parameter:
-        """What is learned of items, [I, D]."""
+        """The items' parameters, [I, D]."""
         return self.items
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,7 @@ class MatrixFactorisation(nn.Module):
 
 
 class LightGCN(nn.Module):
-    """E^{l+1} = D^{-½} A D^{-½} E^l, E_B = mean over layers 0…L (He et al. 2020, eqs. 7 and 8).
+    """LightGCN: E^{l+1} = D^{-½} A D^{-½} E^l, E_B = mean of E⁰…E^L (He et al. 2020, eqs. 7, 8).
 
     Args:
         graph: the interaction graph [U, I].
@@ -55,7 +55,7 @@ class LightGCN(nn.Module):
 
     @property
     def item_embedding(self) -> nn.Parameter:
-        """What is learned of items, [I, D]."""
+        """The items' parameters, [I, D]."""
         return self.embeddings.items
 
     def forward(self) -> tuple[Tensor, Tensor]:
@@ -69,10 +69,10 @@ class LightGCN(nn.Module):
 
 
 class ItemLightGCN(nn.Module):
-    """LightGCN whose users have no embedding of their own (E_U⁰ = 0), so that nobody is unknown.
+    """LightGCN without user embeddings (E_U⁰ = 0), so that new users can be represented.
 
-    Then the even layers reach items and the odd ones users: E_I = mean of layers 0, 2, … ≤ L of
-    (R̃ᵀ R̃)^{l/2} E_I⁰ with R̃ the interaction graph.
+    Even layers then reach items and odd layers users: E_I = mean over l = 0, 2, … ≤ L of
+    (R̃ᵀ R̃)^{l/2} E_I⁰, with R̃ the interaction graph.
 
     Args:
         graph: the interaction graph R̃ [U, I].
@@ -91,11 +91,11 @@ class ItemLightGCN(nn.Module):
 
     @property
     def item_embedding(self) -> nn.Parameter:
-        """What is learned of items, [I, D]."""
+        """The items' parameters, [I, D]."""
         return self.items
 
     def forward(self) -> tuple[None, Tensor]:
-        """No users, and items [I, D]."""
+        """None for the users, and items [I, D]."""
         items: Tensor = self.items
         total = items
         for _ in range(self.n_hops):

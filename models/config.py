@@ -1,4 +1,4 @@
-"""Hyper-parameters of the model: what changes the vectors, and nothing else."""
+"""Hyper-parameters of DRepMRec."""
 
 from typing import Annotated, Literal
 
@@ -11,64 +11,79 @@ Layers = Annotated[int, Field(ge=0, le=8)]
 
 
 class ModelConfig(BaseModel):
-    """DRepMRec: L = L_rank(fused) + w·(L_rank(B) + L_rank(M)) + α·intra + β·inter + γ·SSS.
+    """DRepMRec's hyper-parameters.
 
-    λ·L₂ is the optimiser's weight decay.
+    Loss: L = L_rank(fused) + w·(L_rank(B) + L_rank(M)) + α·intra + β·inter + γ·SSS. The term λ·L₂
+    is the optimiser's weight decay.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     dim: Count = 64
-    """Width of the behaviour line and of each modality; vectors side by side are wider."""
+    """D: width of the behaviour line and of each modality. Fused vectors concatenate lines and are
+    wider."""
     backbone: Literal["items", "lightgcn", "mf"] = "items"
-    """What makes the behaviour line's vectors; items: LightGCN without user embeddings."""
+    """Backbone of the behaviour line. items: LightGCN without user embeddings; lightgcn: LightGCN;
+    mf: matrix factorisation."""
     behaviour_layers: Layers = 2
-    """L of the behaviour line (not for mf)."""
+    """L: propagation layers of the behaviour line; unused by mf."""
     item_layers: Layers = 2
-    """How often a modality's vectors are propagated over its item–item graph."""
+    """Propagation layers of each modality over its item–item graph."""
     user_layers: Layers = 0
-    """How often users' modal vectors are propagated over the user–user graph."""
+    """Propagation layers of users' modal vectors over the user–user graph."""
     neighbours: Count = 10
-    """k of the relation graphs that are computed; given ones keep theirs."""
+    """k of computed item–item graphs; graphs given with the data keep their own k."""
     free_embedding: bool = True
-    """Whether items have an embedding of their own in each modality, beside the gated features."""
+    """Add a free embedding per item and modality to the gated features."""
     coupled: bool = False
-    """Whether the modal line's free embeddings are the behaviour line's own, against decoupling."""
+    """Share the free embeddings of the modal line with the behaviour line. Ablation: it removes the
+    decoupling of the lines."""
     fusion: Literal["lines", "concat", "sum"] = "lines"
-    """lines: the two lines side by side, the modalities summed into one; concat: each modality has
-    columns of its own too; sum: all share the same ones."""
+    """Fusion of the lines. lines: concatenate the behaviour line and the sum of the modalities;
+    concat: concatenate the behaviour line and every modality; sum: add everything."""
     modal_weight: Weight = 1.5
-    """Weight of the modal line in the fused vectors; the behaviour line's is 1."""
+    """Weight of the modal line in the fused vectors; the behaviour line has weight 1."""
     modal_support: Positive = 20.0
-    """Interactions per item up to which the modal line has that weight. With more, what an item's
-    interactions say of it is surer, by the root of their number, and the weight is less."""
+    """Average interactions per item up to which modal_weight applies. Above, interactions describe
+    an item more reliably, and the weight shrinks with the square root of their number."""
     modality_weights: Literal["agreement", "equal"] = "agreement"
-    """Of the modalities in the modal line: by how much more often than chance has it an item and
-    its neighbours share users, or all the same."""
+    """Weights of the modalities within the modal line. agreement: by how much more often than by
+    chance an item and its neighbours share users; equal: all the same."""
+    linear_columns: Annotated[int, Field(ge=0)] = 0
+    """Columns of the linear part, a regression of items on items in closed form, e.g. 128; 0: no
+    linear part. Its weight is chosen on valid, and the part is dropped where it does not help."""
+    linear_l2: Positive = 200.0
+    """Regularisation of the linear part, in interactions per item."""
+    linear_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.33
+    """Dropout of a history's items for which the linear part is regularised."""
     leave_one_out: bool = True
-    """While training, whether a user as the mean of items leaves out the item to be ranked."""
+    """In training, exclude the item being ranked from the user's mean of items."""
     item_bias: bool = True
-    """Whether a score has a popularity part: a number for each item, the same for all users."""
+    """Add a popularity bias per item to the scores, the same for all users."""
 
     ranking: Literal["softmax", "bpr"] = "softmax"
-    """L_rank: sampled softmax, or BPR."""
+    """Ranking loss L_rank: sampled softmax or BPR."""
     temperature: Positive = 0.2
-    """Divides the cosines in L_rank and in SSS."""
+    """Temperature of the similarities in L_rank and SSS."""
     negatives: Count = 1024
-    """Uniformly drawn items, shared by a batch."""
+    """Negative items per batch, drawn uniformly and shared by all its interactions."""
     line_ranking: Weight = 0.0
-    """w: weight of each line's own L_rank beside that of the fused vectors."""
+    """w: weight of the separate ranking losses of the behaviour line and the modal line."""
     intra_alignment: Weight = 0.0
-    """α: pulls interacting pairs together inside each line (BMA)."""
+    """α: weight of BMA's intra-alignment, which pulls interacting pairs together in each line."""
     modality_alignment: Weight = 0.0
-    """InfoNCE between the modalities of an item (BMA, the other half of intra-alignment)."""
+    """Weight of BMA's alignment between the modalities of an item (InfoNCE), the second half of
+    intra-alignment."""
     inter_alignment: Weight = 0.0
-    """β: InfoNCE between the lines' vectors of the same user or item (BMA)."""
+    """β: weight of BMA's inter-alignment (InfoNCE) between the lines' vectors of the same user or
+    item."""
     alignment_temperature: Positive = 0.2
-    """Divides the cosines of inter- and modality alignment."""
+    """Temperature of inter-alignment and modality alignment."""
     alignment_reach: Literal["both", "behaviour", "modal"] = "both"
-    """The line that the gradient of inter-alignment moves."""
+    """Line that receives the gradient of inter-alignment."""
     compared: Count = 512
-    """Interactions of a batch whose users and items are compared in inter-, modality and SSS."""
+    """Interactions per batch whose users and items enter inter-alignment, modality alignment and
+    SSS; cost grows with its square."""
     sss: Weight = 0.3
-    """γ: supervises a modality's similarities by those of its raw features (SSS)."""
+    """γ: weight of the similarity-supervised signal (SSS), which keeps a modality's similarities
+    close to those of its raw features."""

@@ -1,10 +1,8 @@
-"""DRepMRec (arXiv 2404.11119): two decoupled lines, aligned (BMA) and supervised (SSS), then fused.
+"""DRepMRec (arXiv 2404.11119): two decoupled lines, aligned (BMA), supervised (SSS) and fused.
 
-Read beside `docs/paper-to-code.md`. The paper's code was never published; where it leaves freedom
-the configuration names the choice.
+`docs/design/paper-to-code.md` maps the paper to this code. The paper's code was never published;
+where the paper leaves a choice, the configuration has a key for it.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,79 +16,34 @@ from models.alignment import (
 )
 from models.behaviour import initial_embedding
 from models.config import ModelConfig
+from models.encoders import CANCELLED
+from models.fusion import Group, Line
 from models.history import History
+from models.linear import LinearPart
 from models.losses import bpr, sampled_softmax
 from models.modal import ModalEncoder, unit
 from models.sparse import rows
+from models.trainable import Batch, Metrics, Trainable, Vectors
 
 BEHAVIOUR = "behaviour"
+LINEAR = "linear"
 
 
-class Vectors(NamedTuple):
-    """Users [U, D] and items [I, D]; score(u, i) is their inner product."""
-
-    users: Tensor
-    items: Tensor
-
-
-class Line(NamedTuple):
-    """One line's vectors.
-
-    Attributes:
-        items: [I, D].
-        users: [U, D]; None where they are the mean of their items.
-        layers: of given users: they are the mean of so many layers, the first of which is the mean
-            of their items; 0 where they are vectors of their own.
-    """
-
-    items: Tensor
-    users: Tensor | None = None
-    layers: int = 0
-
-
-class Group(NamedTuple):
-    """What shares columns of a fused vector, weight · n(Σ members).
-
-    Attributes:
-        weight: length of the columns' vector.
-        members: [n, dim] of lines or modalities, by name.
-    """
-
-    weight: float
-    members: dict[str, Tensor]
-
-    def vector(self) -> Tensor:
-        """[n, dim]."""
-        return self.weight * unit(torch.stack(list(self.members.values())).sum(0))
-
-    def parts(self) -> dict[str, Tensor]:
-        """What each member adds to the vector: [n, dim], which sum to it."""
-        length = torch.stack(list(self.members.values())).sum(0).norm(dim=1, keepdim=True)
-        scale = self.weight / length.clamp_min(1e-12)  # as F.normalize: zero stays zero
-        return {name: scale * member for name, member in self.members.items()}
-
-
-class Batch(NamedTuple):
-    """Interactions (user_idx, item_idx) [B] and drawn items [N], shared by all of them."""
-
-    user_idx: Tensor
-    item_idx: Tensor
-    negatives: Tensor
-
-
-class DRepMRec(nn.Module):
-    """The whole model.
+class DRepMRec(Trainable):
+    """The complete model.
 
     Args:
-        backbone: the behaviour line; `forward()` returns users or None, and items, of width
+        backbone: the behaviour line; `forward()` returns users (or None) and items of width
             config.dim.
-        encoders: the modal line, a `ModalEncoder` for each modality; may be empty.
-        history: the train interactions; makes users where a line has none.
+        encoders: the modal line, one `ModalEncoder` per modality; may be empty.
+        history: train interactions; represents users in lines that have none.
         config: hyper-parameters.
         generator: for the initial projections.
+        linear: the linear part; None for none.
 
     Attributes:
-        modal_weight: of the modal line, by the configuration and the interactions per item.
+        modal_weight: weight of the modal line, from the configuration and the number of
+            interactions per item.
     """
 
     def __init__(
@@ -100,6 +53,7 @@ class DRepMRec(nn.Module):
         history: History,
         config: ModelConfig,
         generator: torch.Generator,
+        linear: LinearPart | None = None,
     ) -> None:
         super().__init__()
         self.config = config
@@ -116,9 +70,10 @@ class DRepMRec(nn.Module):
         surer = max(1.0, per_item / config.modal_support) ** 0.5
         self.modal_weight = config.modal_weight / surer
         self.bias = nn.Parameter(torch.zeros(n_items)) if config.item_bias else None
+        self.linear = linear
 
     def lines(self) -> dict[str, Line]:
-        """The behaviour line, then each modality, before fusion, [·, dim] each."""
+        """The behaviour line and each modality before fusion, [·, dim] each."""
         users, items = self.backbone()
         lines = {BEHAVIOUR: Line(items, users)}
         for name, encoder in zip(self.modalities, self._encoders(), strict=True):
@@ -129,27 +84,27 @@ class DRepMRec(nn.Module):
         return lines
 
     def users_of(self, line: Line) -> Tensor:
-        """[U, dim]; of a history on the unit sphere, so that each item counts the same."""
+        """A line's users [U, dim]; means are taken over unit item vectors, which weigh the same."""
         return self.history.users(unit(line.items)) if line.users is None else line.users
 
     @property
     def modality_weights(self) -> dict[str, float]:
-        """Of each modality among the others of the modal line."""
+        """Weight of each modality within the modal line."""
         return {n: e.weight for n, e in zip(self.modalities, self._encoders(), strict=True)}
 
     @property
     def folds_in(self) -> bool:
-        """Whether a user is nothing but the items of a history, so that everybody has a vector."""
+        """Whether users depend on their histories alone, so that new users can be encoded."""
         return self.config.backbone == "items" and self.config.user_layers == 0
 
     def _encoders(self) -> list[ModalEncoder]:
         return [encoder for encoder in self.encoders if isinstance(encoder, ModalEncoder)]
 
     def groups(self, parts: dict[str, Tensor]) -> list[Group]:
-        """Which parts share columns, and how long each group's vector is; squares add up to 1.
+        """Fusion groups of the configuration; the squares of their norms add up to 1.
 
         Args:
-            parts: [n, dim] of the behaviour line, then of each modality.
+            parts: [n, dim] of the behaviour line and of each modality, by name.
         """
         weights = self.modality_weights
         total = sum(weight**2 for weight in weights.values()) ** 0.5
@@ -171,24 +126,50 @@ class DRepMRec(nn.Module):
         return [group._replace(weight=group.weight / length) for group in groups]
 
     def fuse(self, parts: dict[str, Tensor]) -> Tensor:
-        """Fusion: the groups' vectors side by side, [n, G · dim]; see `groups`."""
+        """Fused vectors: the groups' vectors concatenated, [n, G · dim]; see `groups`."""
         return torch.cat([group.vector() for group in self.groups(parts)], 1)
 
     def forward(self) -> Vectors:
-        """The fused vectors; score(u, i) = ⟨z_u, z_i⟩, the item's bias in a column of its own."""
+        """Fused vectors; score(u, i) = ⟨z_u, z_i⟩.
+
+        The linear part, unless its weight is 0, comes after the lines. The last column holds the
+        item bias, if any.
+        """
+        return self._beside_lines(self._fused_lines())
+
+    def best_on_valid(self, metrics: Metrics, selected_on: str) -> dict[str, float]:
+        """Metrics on valid with the best weight of the linear part."""
+        fused = self._fused_lines()  # the same for all weights
+
+        def complete() -> dict[str, float]:
+            return metrics(self._beside_lines(fused))
+
+        return complete() if self.linear is None else self.linear.choose(complete, selected_on)
+
+    def _fused_lines(self) -> Vectors:
         lines = self.lines()
         items = self.fuse({name: line.items for name, line in lines.items()})
         if self.folds_in:
-            users = unit(self.history.users(items))
-        else:
-            users = self.fuse({name: self.users_of(line) for name, line in lines.items()})
+            return Vectors(unit(self.history.users(items)), items)
+        return Vectors(self.fuse({n: self.users_of(line) for n, line in lines.items()}), items)
+
+    def _beside_lines(self, fused: Vectors) -> Vectors:
+        """Fused lines with the columns of the linear part and of the item bias."""
+        users, items = fused
+        if self.linear is not None and self.linear.used:
+            linear = self.linear()
+            # One length for all columns, so that each item of a history counts alike in both.
+            means = self.history.users(fused.items)
+            length = means.norm(dim=1, keepdim=True).clamp_min(CANCELLED)
+            users = torch.cat([users, self.history.users(linear) / length], 1)
+            items = torch.cat([items, linear], 1)
         if self.bias is not None:
             users = torch.cat([users, users.new_ones(len(users), 1)], 1)
             items = torch.cat([items, self.bias.unsqueeze(1)], 1)
         return Vectors(users, items)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name; their sum is what is minimised."""
+        """Weighted loss terms by name; their sum is minimised."""
         config, lines, batch = self.config, self.lines(), self._informative(batch)
         items = self.fuse({name: line.items for name, line in lines.items()})
         if self.folds_in:
@@ -209,8 +190,8 @@ class DRepMRec(nn.Module):
 
     def _modal_terms(self, lines: dict[str, Line], batch: Batch) -> dict[str, Tensor]:
         config, encoders = self.config, self._encoders()
-        # Each of these terms compares all with all: more than a sample of the batch costs memory
-        # and time by its square, and teaches nothing that the next batch would not.
+        # These terms compare all rows with each other: their cost grows with the square of the
+        # number of rows, and a sample suffices, because the next batch brings other rows.
         batch = batch._replace(
             user_idx=batch.user_idx[: config.compared], item_idx=batch.item_idx[: config.compared]
         )
@@ -230,9 +211,9 @@ class DRepMRec(nn.Module):
         return terms
 
     def _informative(self, batch: Batch) -> Batch:
-        """Without the rows that leave nothing of the user when their item is left out.
+        """The batch without interactions whose user has no other item to be represented by.
 
-        Kept in, they teach the bias what is popular with users who are nobody; valid scores fall.
+        Such a user is a zero vector, so the row would only train the item bias; valid scores fall.
         """
         if not (self.config.leave_one_out and self.config.backbone == "items"):
             return batch
@@ -242,14 +223,14 @@ class DRepMRec(nn.Module):
         return batch._replace(user_idx=batch.user_idx[kept], item_idx=batch.item_idx[kept])
 
     def _from_history(self, items: Tensor, batch: Batch) -> Tensor:
-        """Users [B, ·] as the mean of items [I, ·]; while ranking one of them, of the others."""
+        """Users [B, ·] as means of items [I, ·], by default without the item being ranked."""
         means = self.history.users(items)
         if not self.config.leave_one_out:
             return rows(means, batch.user_idx)
         return self.history.without(means, items, batch.user_idx, batch.item_idx)
 
     def _batch_users(self, line: Line, batch: Batch) -> Tensor:
-        """The users [B, dim] of a line to whom the batch's items are ranked."""
+        """A line's users [B, dim] of the batch's rows."""
         if line.users is None:
             return self._from_history(unit(line.items), batch)
         users = rows(line.users, batch.user_idx)
@@ -261,7 +242,7 @@ class DRepMRec(nn.Module):
         return users + (others - rows(means, batch.user_idx)) / line.layers
 
     def _ranking(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
-        """L_rank of users [B, D] for their items against drawn ones, both of items [I, D]."""
+        """L_rank of users [B, D]: their items against the negatives, both rows of items [I, D]."""
         items, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
         if self.bias is not None:
             bias = self.bias.unsqueeze(1)
@@ -277,7 +258,7 @@ class DRepMRec(nn.Module):
         return bpr(positive / temperature, negative / temperature)
 
     def _line_ranking(self, lines: dict[str, Line], batch: Batch) -> Tensor:
-        """L_rank(B) + L_rank(M): each line ranks on its own, the modal one as a whole."""
+        """L_rank(B) + L_rank(M): each line ranks alone; the modal line is the sum of modalities."""
         behaviour, *modal = lines.values()
         loss = self._ranking(
             unit(self._batch_users(behaviour, batch)), unit(behaviour.items), batch
@@ -289,7 +270,7 @@ class DRepMRec(nn.Module):
         return loss
 
     def _inter_alignment(self, lines: dict[str, Line], batch: Batch, items: Tensor) -> Tensor:
-        """BMA, inter, of the batch's users and items with each modality."""
+        """BMA, inter-alignment of the behaviour line with each modality, mean over modalities."""
         config, users = self.config, torch.unique(batch.user_idx)
         behaviour = lines[BEHAVIOUR]
         loss = torch.zeros((), device=users.device)

@@ -1,8 +1,8 @@
-"""What is exported as ONNX: vectors for items and users that were not there at training time.
+"""Encoders for items and users that were unknown at training time; exported as ONNX.
 
-Both encoders are linear maps, fitted in closed form to the trained vectors: nothing
-to tune, the same result each time, and cheap enough for the request path. The last column of the
-vectors may be the popularity part, a bias of the item: users have 1 there.
+Both are linear maps, fitted in closed form to the trained vectors: nothing to tune, deterministic,
+and cheap enough for the request path. The last column of the vectors may be the popularity part:
+an item's bias there, and 1 for users.
 """
 
 from collections.abc import Iterable
@@ -11,13 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+CANCELLED = 1e-3
+"""Length of the mean of a history's unit vectors below which its likes and dislikes cancel out, so
+that nothing may be divided by it."""
+
 
 def ridge(pairs: Iterable[tuple[Tensor, Tensor]], strength: float) -> Tensor:
-    """W that minimises Σ‖xW − y‖² + strength · mean(diag XᵀX) · ‖W‖².
+    """Ridge regression: W that minimises Σ‖xW − y‖² + strength · mean(diag XᵀX) · ‖W‖².
 
     Args:
-        pairs: blocks of rows ([n, P], [n, Q]); only the sums over them are kept. At least one.
-        strength: relative to the inputs' mean square, so that their scale does not matter.
+        pairs: at least one block of rows ([n, P], [n, Q]); only sums over blocks stay in memory.
+        strength: regularisation relative to the inputs' mean square, hence independent of their
+            scale.
 
     Returns:
         [P, Q].
@@ -31,15 +36,16 @@ def ridge(pairs: Iterable[tuple[Tensor, Tensor]], strength: float) -> Tensor:
 
 
 class ItemEncoder(nn.Module):
-    """z_i = Σ_m present_m · n(x_m) W_m + present · V, each group of columns on its sphere.
+    """Item encoder: z_i = Σ_m present_m · n(x_m) W_m + present · V, scaled per column group.
 
     Args:
         widths: F_m of each modality, in order.
-        columns: (start, stop) of each group of columns.
-        lengths: length of each group's vector.
-        needs: [G, M] bool: a group is zero for an item that has none of these modalities.
-        weight: [ΣF_m + M, D] the maps W_m and V below each other; D without the popularity part.
-        popularity: a new item's bias, None if the vectors have no popularity part.
+        columns: (start, stop) of each column group.
+        lengths: norm of each group's vector; None for a group that is left as it is mapped, the
+            linear part.
+        needs: [G, M] bool; a group is zero for an item that has none of its modalities.
+        weight: [ΣF_m + M, D] the maps W_m and V, stacked; D excludes the popularity part.
+        popularity: bias of a new item; None if the vectors have no popularity part.
     """
 
     weight: Tensor
@@ -49,7 +55,7 @@ class ItemEncoder(nn.Module):
         self,
         widths: list[int],
         columns: list[tuple[int, int]],
-        lengths: list[float],
+        lengths: list[float | None],
         needs: Tensor,
         weight: Tensor,
         popularity: float | None = None,
@@ -64,39 +70,42 @@ class ItemEncoder(nn.Module):
 
     @staticmethod
     def inputs(features: list[Tensor], present: Tensor) -> Tensor:
-        """Unit features side by side, absent ones zero, and the mask: [B, ΣF_m + M]."""
+        """Concatenated unit features, zero where absent, and the mask: [B, ΣF_m + M]."""
         masked = [F.normalize(x, dim=1) * present[:, m : m + 1] for m, x in enumerate(features)]
         return torch.cat([*masked, present], 1)
 
     def forward(self, *features_and_present: Tensor) -> Tensor:
-        """Features [B, F_m] of each modality, then present [B, M] → item vectors [B, D]."""
+        """Features [B, F_m] of each modality and `present` [B, M] → item vectors [B, D]."""
         *features, present = features_and_present
         mapped = self.inputs(features, present) @ self.weight
         has = ((present @ self.needs.T) > 0).to(mapped.dtype)
-        parts = [
-            length * F.normalize(mapped[:, start:stop], dim=1) * has[:, g : g + 1]
-            for g, ((start, stop), length) in enumerate(
-                zip(self.columns, self.lengths, strict=True)
-            )
-        ]
+        parts = []
+        for g, ((start, stop), length) in enumerate(zip(self.columns, self.lengths, strict=True)):
+            part = mapped[:, start:stop] * has[:, g : g + 1]
+            parts.append(part if length is None else length * F.normalize(part, dim=1))
         if self.popularity is not None:
             parts.append(torch.full_like(mapped[:, :1], self.popularity))
         return torch.cat(parts, 1)
 
 
 class UserEncoder(nn.Module):
-    """z_u = the weighted mean of the history's vectors, mapped, on the unit sphere.
+    """User encoder: z_u = the weighted mean of the history's item vectors, mapped and scaled.
+
+    The columns of the lines are mapped and have unit length. Those of the linear part are divided
+    by the length that the lines' mean had before.
 
     Args:
-        weight: the map [D, D], D without the popularity part; None where users are not mapped.
-        popularity: whether the vectors have a popularity part.
+        weight: the map [W, W] of the lines' columns; None for the identity.
+        popularity: whether the vectors have a popularity part, the last column.
+        linear: number of columns of the linear part, between the lines and the popularity part.
     """
 
     weight: Tensor | None
 
-    def __init__(self, weight: Tensor | None, popularity: bool = False) -> None:
+    def __init__(self, weight: Tensor | None, popularity: bool = False, linear: int = 0) -> None:
         super().__init__()
         self.popularity = popularity
+        self.linear = linear
         self.register_buffer("weight", weight)
 
     def forward(self, item_vectors: Tensor, mask: Tensor, weights: Tensor) -> Tensor:
@@ -105,8 +114,12 @@ class UserEncoder(nn.Module):
         mean = (item_vectors * share).sum(1) / share.sum(1).clamp_min(1e-12)
         if self.popularity:
             mean = mean[:, :-1]
-        vector = F.normalize(mean if self.weight is None else mean @ self.weight, dim=1)
+        lines = mean[:, : mean.shape[1] - self.linear]
+        vector = F.normalize(lines if self.weight is None else lines @ self.weight, dim=1)
+        if self.linear:
+            length = lines.norm(dim=1, keepdim=True).clamp_min(CANCELLED)
+            vector = torch.cat([vector, mean[:, -self.linear :] / length], 1)
         if self.popularity:
-            # Nobody without a history gets a vector, not even the one that ranks by popularity.
+            # Users without a history get a zero vector, not one that ranks by popularity.
             vector = torch.cat([vector, (share.sum(1) > 0).to(mean.dtype)], 1)
         return vector

@@ -1,4 +1,4 @@
-"""The graphs along which vectors are propagated."""
+"""Graphs for propagation: user–item interactions and k-nearest-neighbour relations."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from models.sparse import SparseMatrix
 def interaction_graph(
     user_idx: Tensor, item_idx: Tensor, n_users: int, n_items: int
 ) -> SparseMatrix:
-    """The upper right block of D^{-½} A D^{-½} of the bipartite graph (LightGCN, eq. 3).
+    """Normalised interaction graph: the upper right block of D^{-½} A D^{-½} (LightGCN, eq. 3).
 
     Args:
         user_idx, item_idx: [nnz] train interactions, each pair once.
@@ -26,7 +26,7 @@ def interaction_graph(
 
 
 def history_mean(user_idx: Tensor, item_idx: Tensor, n_users: int, n_items: int) -> SparseMatrix:
-    """[U, I] with 1/deg(u) for each interaction: a user as the mean of their items."""
+    """Averaging matrix [U, I] with 1/deg(u) per interaction: maps items to the mean per user."""
     degree = torch.bincount(user_idx, minlength=n_users).float()
     return SparseMatrix(user_idx, item_idx, 1 / degree[user_idx], (n_users, n_items))
 
@@ -35,13 +35,13 @@ def history_mean(user_idx: Tensor, item_idx: Tensor, n_users: int, n_items: int)
 def nearest_neighbours(
     features: Tensor, present: Tensor, k: int, block: int = 1024
 ) -> tuple[Tensor, Tensor]:
-    """K nearest neighbours by cosine, itself excluded, computed block by block.
+    """Exact k nearest neighbours by cosine, each item itself excluded, computed block by block.
 
     Args:
         features: [I, F] on any device.
-        present: [I] bool; absent rows neither have nor are neighbours.
-        k: neighbours of each row, cut at the number of other present rows.
-        block: rows at a time; memory is block · I floats, never I².
+        present: [I] bool; absent rows neither have neighbours nor are neighbours.
+        k: neighbours per row, at most the number of other present rows.
+        block: rows per step; memory is block · I floats, never I².
 
     Returns:
         Neighbours [I, k] int64 and cosines [I, k]; rows of absent items hold -1 and 0.
@@ -57,7 +57,7 @@ def nearest_neighbours(
     for start in range(0, len(rows), block):
         of = slice(start, start + block)
         similarity = candidates[of] @ candidates.T
-        similarity[:, start:].fill_diagonal_(-2)  # nobody is their own neighbour
+        similarity[:, start:].fill_diagonal_(-2)  # an item is not its own neighbour
         best = torch.topk(similarity, k, dim=1)
         neighbours[rows[of].cpu()] = rows[best.indices].cpu()
         cosines[rows[of].cpu()] = best.values.float().cpu()
@@ -68,8 +68,8 @@ def edges(neighbours: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
     """Rows and columns [nnz] of a k-NN graph.
 
     Args:
-        neighbours: [I, k], -1 where there is none; an item as its own neighbour is dropped.
-        cosines: [I, k]; what is not similar at all (cosine ≤ 0) is no neighbour.
+        neighbours: [I, k], -1 for none; an item as its own neighbour is dropped.
+        cosines: [I, k]; neighbours with a cosine ≤ 0 are dropped.
     """
     own = torch.arange(len(neighbours)).unsqueeze(1)
     valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
@@ -77,7 +77,7 @@ def edges(neighbours: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def relation_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
-    """Symmetrically normalised k-NN graph (FREEDOM, eq. 2): each neighbour counts the same.
+    """Symmetrically normalised k-NN graph (FREEDOM, eq. 2); neighbours have equal weights.
 
     Args:
         neighbours, cosines: [I, k], see `edges`.

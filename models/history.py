@@ -1,4 +1,4 @@
-"""Users as the mean of their items, so that a user is known as soon as an item is."""
+"""Users as the mean of their items, which represents new users without retraining."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.graphs import history_mean
 
 
 class History(nn.Module):
-    """Who interacted with what, for averages over it.
+    """Train interactions as an averaging operator.
 
     Args:
         user_idx, item_idx: [nnz] train interactions, each pair once.
@@ -24,14 +24,14 @@ class History(nn.Module):
         self.register_buffer("counts", counts.unsqueeze(1), persistent=False)
 
     def users(self, items: Tensor) -> Tensor:
-        """The mean of each user's items: [I, D] → [U, D]."""
+        """Mean of each user's items: [I, D] → [U, D]."""
         return self.mean.matmul(items)
 
     def without(self, means: Tensor, items: Tensor, user_idx: Tensor, item_idx: Tensor) -> Tensor:
-        """What a batch's users would be without the item of the same row.
+        """Leave-one-out means: users of a batch, each without the item of the same row.
 
-        A user who contains the very item that is to be ranked teaches nothing about the others;
-        it is the diagonal that SLIM (Ning & Karypis 2011) keeps at zero.
+        A mean that contains the item to be ranked predicts that item from itself and learns nothing
+        about the others; SLIM (Ning & Karypis 2011) keeps its diagonal at zero for this reason.
 
         Args:
             means: [U, D], `users(items)`.
@@ -39,7 +39,7 @@ class History(nn.Module):
             user_idx, item_idx: [B] train interactions.
 
         Returns:
-            [B, D]; zero for a user whose only item it is.
+            [B, D]; zero for a user without any other item.
         """
         count = F.embedding(user_idx, self.counts)
         total = F.embedding(user_idx, means) * count

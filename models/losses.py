@@ -1,6 +1,6 @@
-"""Losses of DRepMRec: ranking, alignment (BMA) and the similarity-supervised signal (SSS).
+"""Loss functions of DRepMRec: ranking, alignment (BMA) and the similarity-supervised signal (SSS).
 
-Every function returns a scalar mean, so that weights do not depend on the batch size.
+Each returns a scalar mean, so that the weights of terms do not depend on the batch size.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 
     Args:
         positive: [B] scores of interactions.
-        negative: [B, N] scores of items that were drawn.
+        negative: [B, N] scores of sampled items.
     """
     return F.softplus(negative - positive.unsqueeze(1)).mean()
 
 
 class _SampledSoftmax(torch.autograd.Function):
-    """Loss and gradient block by block, so that no buffer of [B, N] is ever filled.
+    """Sampled softmax with loss and gradient computed block by block, without [B, N] buffers.
 
-    A plain softmax writes five of them and spends most of a step on that.
+    A plain softmax writes five such buffers, which takes most of a training step.
     """
 
     @staticmethod
@@ -77,32 +77,34 @@ def sampled_softmax(
     negative_idx: Tensor,
     temperature: float,
 ) -> Tensor:
-    """−log of the softmax share of the positive among itself and the negatives.
+    """Sampled softmax: −log of the positive's softmax probability among itself and the negatives.
 
     Args:
-        users, items: [B, D], an interaction a row.
-        negatives: [N, D] shared by all rows.
-        item_idx: [B]; a row's own item among the negatives does not count.
-        negative_idx: [N].
+        users, items: [B, D]; one interaction per row.
+        negatives: [N, D], shared by all rows.
+        item_idx: [B] items of the rows; a negative that is a row's own item is masked.
+        negative_idx: [N] items of the negatives.
         temperature: divides the inner products.
     """
-    return _sampled_softmax(users, items, negatives, item_idx, negative_idx, temperature)
+    # Shares of thousands of negatives are too small for the precision of an autocast.
+    with torch.autocast(users.device.type, enabled=False):
+        return _sampled_softmax(users, items, negatives, item_idx, negative_idx, temperature)
 
 
 def pair_alignment(users: Tensor, items: Tensor) -> Tensor:
-    """BMA, intra-alignment: ‖n(u) − n(i)‖² of interacting pairs inside one line.
+    """BMA, intra-alignment: mean ‖n(u) − n(i)‖² over interacting pairs of one line.
 
     Args:
-        users, items: [B, D], a pair a row.
+        users, items: [B, D]; one pair per row.
     """
     return (F.normalize(users, dim=1) - F.normalize(items, dim=1)).square().sum(1).mean()
 
 
 def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """BMA, inter-alignment: each row finds its counterpart among all rows, both ways.
+    """Symmetric InfoNCE: each query against all keys, and each key against all queries.
 
     Args:
-        queries, keys: [B, D], counterparts row by row; the other rows are the negatives.
+        queries, keys: [B, D]; row i of both is a positive pair, all other rows are negatives.
         temperature: divides the cosines.
     """
     logits, own = _counterparts(queries, keys, temperature)
@@ -110,24 +112,24 @@ def info_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
 
 
 def info_nce_one_way(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:
-    """The same one way: each query finds its key. Arguments as in `info_nce`."""
+    """InfoNCE of each query against all keys; arguments as in `info_nce`."""
     return F.cross_entropy(*_counterparts(queries, keys, temperature))
 
 
 def _counterparts(queries: Tensor, keys: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Cosines [B, B] over the temperature, and each row's own column [B]."""
+    """Logits [B, B], cosines over the temperature, and the column of each row's positive [B]."""
     logits = F.normalize(queries, dim=1) @ F.normalize(keys, dim=1).T / temperature
     return logits, torch.arange(len(logits), device=logits.device)
 
 
 def similarity_supervision(vectors: Tensor, reference: Tensor, temperature: float) -> Tensor:
-    """SSS: KL from the row-wise softmax of the reference's cosines to the vectors' ones.
+    """SSS: KL divergence between the softmax similarities of the vectors and of a reference.
 
-    A row's similarity to itself is left out on both sides: it is 1 whatever the vectors are.
+    Self-similarities are excluded on both sides: they are 1 whatever the vectors are.
 
     Args:
-        vectors: [B, D] being trained.
-        reference: [B, F] fixed, e.g. raw features; no gradient reaches it.
+        vectors: [B, D], trained.
+        reference: [B, F], e.g. raw features; receives no gradient.
         temperature: divides the cosines on both sides.
     """
     own = torch.eye(len(vectors), dtype=torch.bool, device=vectors.device)

@@ -1,4 +1,4 @@
-"""The modal line: vectors of users and items from what the items look, read or sound like."""
+"""The modal line: user and item vectors from the items' content features."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ from models.sparse import SparseMatrix
 
 
 def mean_of_layers(graph: SparseMatrix | None, x: Tensor, n_layers: int) -> Tensor:
-    """Mean of x, A x, … A^L x: [n, D] → [n, D]."""
+    """Layer-averaged propagation: mean of x, A x, … A^L x, [n, D] → [n, D]."""
     if graph is None:
         return x
     total = x
@@ -19,7 +19,7 @@ def mean_of_layers(graph: SparseMatrix | None, x: Tensor, n_layers: int) -> Tens
 
 
 class FilterGate(nn.Module):
-    """h = (W₁x + b₁) ⊙ σ(W₂x + b₂): what of the raw features matters for taste.
+    """Filter gate h = (W₁x + b₁) ⊙ σ(W₂x + b₂): selects features that matter for preferences.
 
     Args:
         n_features: F_m.
@@ -42,21 +42,20 @@ class FilterGate(nn.Module):
 
 
 class ModalEncoder(nn.Module):
-    """One modality's vectors of items, and what propagation makes of users.
+    """Encoder of one modality.
 
-    Items: gated features and, where wanted, an embedding for what the features do not say,
-    propagated over the item–item graph. Users are the mean of their items (`models.history`),
-    propagated over the user–user graph.
+    Items are gated features plus an optional free embedding, propagated over the item–item graph.
+    Users are the mean of their items (`models.history`), propagated over the user–user graph.
 
     Args:
-        features: [I, F_m], unit or zero rows; F_m = 0 where only a graph is known.
-        present: [I] bool.
-        item_graph: [I, I] relation graph of this modality.
-        user_graph: [U, U], None for no propagation among users.
+        features: [I, F_m], unit or zero rows; F_m = 0 if only a graph is given.
+        present: [I] bool; items that have the modality.
+        item_graph: [I, I] relation graph of the modality.
+        user_graph: [U, U]; None for no propagation of users.
         dim: D.
-        item_layers, user_layers: how often vectors are propagated.
-        embedding: [I, D] for what the features do not say; None for none.
-        weight: of the modality among the others of the modal line.
+        item_layers, user_layers: numbers of propagation layers.
+        embedding: [I, D] free embedding; None for none.
+        weight: of the modality within the modal line.
         generator: for the initial weights.
     """
 
@@ -88,7 +87,7 @@ class ModalEncoder(nn.Module):
         self.weight = weight
 
     def own(self) -> Tensor:
-        """Items before propagation [I, D]; those without the modality have zeros."""
+        """Item vectors before propagation [I, D]; zero for items without the modality."""
         h = torch.zeros((), device=self.present.device)
         if self.gate is not None:
             h = h + self.gate(self.features)
@@ -97,14 +96,14 @@ class ModalEncoder(nn.Module):
         return h * self.present
 
     def forward(self) -> Tensor:
-        """Items [I, D]."""
+        """Item vectors [I, D]."""
         return mean_of_layers(self.item_graph, self.own(), self.item_layers)
 
     def propagate_users(self, users: Tensor) -> Tensor:
-        """Users over the user–user graph: [U, D] → [U, D]."""
+        """Propagate users over the user–user graph: [U, D] → [U, D]."""
         return mean_of_layers(self.user_graph, users, self.user_layers)
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows on the unit sphere; zero rows stay zero."""
+    """Rows scaled to unit length; zero rows stay zero."""
     return F.normalize(x, dim=1)

@@ -1,4 +1,4 @@
-"""Products of a fixed sparse matrix with dense vectors, by rows in both directions."""
+"""Differentiable products of a constant sparse matrix with dense matrices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 
 class _Product(torch.autograd.Function):
-    """y = A x, with Aᵀ kept in row order for the backward pass.
+    """y = A x, with Aᵀ stored by rows for the backward pass.
 
-    `embedding_bag` over rows takes a quarter or less of the time of torch's COO and CSR products on
-    the CPU (benchmarks/sparse_product.py), and sums in a fixed order.
+    `embedding_bag` over rows takes at most a quarter of the time of torch's COO and CSR products on
+    the CPU (benchmarks/training/sparse_product.py) and sums in a fixed order.
     """
 
     @staticmethod
@@ -26,7 +26,7 @@ class _Product(torch.autograd.Function):
 
 
 class _Rows(nn.Module):
-    """One direction of a sparse matrix: CSR as buffers, so that it moves between devices."""
+    """A sparse matrix in CSR form; its arrays are buffers, so that they move between devices."""
 
     indptr: Tensor
     indices: Tensor
@@ -56,7 +56,7 @@ _product: Callable[[Tensor, _Rows, _Rows], Tensor] = _Product.apply
 
 
 class SparseMatrix(nn.Module):
-    """A constant matrix A [R, C] with few entries.
+    """A constant sparse matrix A [R, C].
 
     Args:
         rows: [nnz] int64.
@@ -92,5 +92,5 @@ class SparseMatrix(nn.Module):
 
 
 def rows(x: Tensor, idx: Tensor) -> Tensor:
-    """x[idx]; unlike indexing, its gradient is summed in a fixed order on the CPU."""
+    """Rows x[idx]; unlike with indexing, the gradient is summed in a fixed order on the CPU."""
     return F.embedding(idx, x)

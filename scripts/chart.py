@@ -1,7 +1,7 @@
-"""Writes what of the chart follows from something else: `python scripts/chart.py`.
+"""Generated parts of the Helm chart: `python scripts/chart.py` writes them anew.
 
-- `config` in values.schema.json: the service's settings, except those that the chart sets itself.
-- The table in README.md: the comments of values.yaml that begin with `# --`.
+- `config` in values.schema.json, from the service's settings without those that the chart sets.
+- The table in README.md, from the comments of values.yaml that begin with `# --`.
 """
 
 import json
@@ -18,13 +18,14 @@ CHART = Path(__file__).parents[1] / "helm" / "drepmrec"
 SET_BY_THE_CHART = {"port", "store", "cache", "keys", "state"} | {
     f"redis_{name}" for name in ("url", "cluster", "sentinel")
 }
-"""Settings that follow from values of their own."""
+"""Settings that the chart derives from other values than `config`."""
 TABLE = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end of values -->)", re.DOTALL)
 WIDTH = 100
+"""Maximum length of a line of the JSON, in characters, as everywhere in the project."""
 
 
 def schema(current: str) -> str:
-    """values.schema.json with the settings that there are now."""
+    """values.schema.json with the current settings."""
     values = json.loads(current)
     settings = Settings.model_json_schema()["properties"]
     config = values["properties"]["config"]
@@ -37,12 +38,12 @@ def schema(current: str) -> str:
 
 
 def readme(current: str, values: str) -> str:
-    """README.md with the table of the values that there are now."""
+    """README.md with the table of the current values."""
     rows = [
         f"| `{path}` | `{json.dumps(default)}` | {text} |"
         for path, default, text in documented(values)
     ]
-    table = "\n".join(["| value | default | |", "|---|---|---|", *rows]) + "\n"
+    table = "\n".join(["| value | default | description |", "|---|---|---|", *rows]) + "\n"
     return TABLE.sub(lambda _: table, current)
 
 
@@ -50,7 +51,7 @@ def documented(values: str) -> Iterator[tuple[str, Any, str]]:
     """Path, default and description of each value.
 
     Raises:
-        ValueError: a value has no description, neither itself nor the map that it is in.
+        ValueError: neither a value nor a map around it has a description.
     """
     lines = values.splitlines()
 
@@ -69,7 +70,7 @@ def documented(values: str) -> Iterator[tuple[str, Any, str]]:
 
 
 def _comment(lines: list[str], line: int) -> str | None:
-    """The comment right above a line, if it begins with `# --`."""
+    """The comment directly above a line, None unless it begins with `# --`."""
     words: list[str] = []
     while line and (text := lines[line - 1].strip()).startswith("#"):
         line -= 1
@@ -81,14 +82,18 @@ def _comment(lines: list[str], line: int) -> str | None:
 
 def _without_title(setting: dict[str, Any]) -> dict[str, Any]:
     return {
-        key: [_without_title(choice) for choice in value] if key == "anyOf" else value
+        key: [_without_title(choice) for choice in value]
+        if key == "anyOf"
+        else " ".join(value.split())
+        if key == "description"
+        else value
         for key, value in setting.items()
         if key not in ("title", "default", "format")
     }
 
 
 def _json(value: Any, indent: str = "") -> str:
-    """JSON in which whatever fits into a line is one line."""
+    """JSON with every array and object on one line that fits into `WIDTH`."""
     line = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(indent) + len(line) < WIDTH:
         return line
@@ -101,7 +106,7 @@ def _json(value: Any, indent: str = "") -> str:
 
 
 def main() -> None:
-    """Write both files."""
+    """Write values.schema.json and README.md."""
     path = CHART / "values.schema.json"
     path.write_text(schema(path.read_text()))
     path = CHART / "README.md"

@@ -1,17 +1,13 @@
-"""`python -m service --store STORE`: see `python -m service --help`.
+"""The command `python -m service --store STORE`; `--help` lists its options.
 
-Exit codes: 0 after a stop that was asked for, 1 if the store, the bundle or the address cannot be
-used, 2 for options that make no sense. The reason is one sentence on stderr.
+Exit codes: 0 after a requested stop, 1 if the store, the bundle or the address cannot be used, 2
+for invalid options. The reason is one sentence on stderr.
 """
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
-
-from pydantic import ValidationError
-
-from bundle.errors import DRepMRecError
-from service.cpu import single_threaded_libraries
-from service.settings import ENV_PREFIX, parse_settings
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,17 +16,25 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
+    # The imports below take more than a second, and may swallow what a signal handler raises.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    from pydantic import ValidationError
+
+    from bundle.errors import DRepMRecError
+    from service.resources import single_threaded_libraries
+    from service.settings import ENV_PREFIX, parse_settings
+
     try:
         settings = parse_settings(arguments)
     except ValidationError as error:
-        # Not pydantic's own text: it repeats the values, and one may hold a password.
+        # Not pydantic's own text: it repeats values, which may contain a password.
         for problem in error.errors(include_url=False, include_input=False):
             name = str(problem["loc"][0])
             option = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
             _complain(f"{option}: {problem['msg'].removeprefix('Value error, ')}")
         return 2
     single_threaded_libraries()
-    # Imports NumPy and FAISS, which read the environment variables that were just set.
+    # Imports NumPy and FAISS, which read the environment variables set above.
     from service.server import serve
 
     try:

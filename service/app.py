@@ -1,192 +1,95 @@
-"""The application factory."""
+"""The application: its resources, its layers, its lifespan."""
 
-import gc
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
-import faiss
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
 
-from bundle.loading import Bundle
-from bundle.store import BundleStore
-from service.browse import browse_router
-from service.cpu import thread_budget
-from service.errors import handle_errors
-from service.events import add_event_log
-from service.experiments import Experiment, read_experiment
-from service.feed import Feed
-from service.items import add_item_changes
-from service.key_ring import KeyRing
-from service.lean_route import LeanFastAPI
-from service.logs import LOGGER
-from service.many import add_many
-from service.metrics import Metrics
-from service.middleware import add_middleware
-from service.open_state import open_state
-from service.operations import operations_router
-from service.permits import Permits
-from service.recommend import recommending_routes
-from service.running import Service
-from service.security_schema import describe_access
-from service.serving import Serving, prepare_serving
-from service.session import add_sessions
+from bundle.format.reader import Bundle
+from service.api import admin, browse, docs, events, items, recommend, similar, users
+from service.api.openapi_security import TAGS, describe_access
+from service.auth.key_store import KeyStore
+from service.http.admission import Admission
+from service.http.error_handlers import handle_errors
+from service.http.fast_route import FastRoute
+from service.http.stack import LayeredFastAPI, build_stack
+from service.lifespan import open_runtime
+from service.observability.metrics import Metrics
 from service.settings import Settings
-from service.shadow import Shadow
-from service.swap import Swapper
-from service.users import add_users
 
 API_VERSION = "1"
 DESCRIPTION = """Recommendations from a DRepMRec bundle.
 
-Every error has the shape of `ErrorBody`, unknown paths (404) and wrong methods (405) included.
-Every response has an `X-Request-ID`: the one of the request, if it sent a sane one."""
+Every error has the shape of `ErrorBody`: also unknown paths (404), wrong methods (405) and what is
+not valid HTTP (400, 408, 431). HEAD is answered wherever GET is. Bodies may be compressed with gzip
+or deflate.
+Every response has an `X-Request-ID`: that of the request if it has a valid one."""
+RESOURCES = (recommend, similar, items, events, users, admin)
+"""Modules with the endpoints, each as `router`."""
 
 
 def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
-    """The application; it opens and closes what it needs in its lifespan.
+    """The application; its lifespan opens and closes whatever it needs.
 
     Args:
         settings: the configuration.
-        bundle: an open bundle, to save opening it twice; by default the store's live one.
+        bundle: a bundle that is open already; by default the store's live one is loaded.
 
     The lifespan raises what `BundleStore.load` raises.
 
     Raises:
-        KeyFileError: the file of API keys does not fit.
+        KeyFileError: the file of API keys is invalid.
     """
     tracing = None
     if settings.otel:
-        # Its packages are an extra.
-        from service.tracing import Tracing
+        from service.observability.tracing import Tracing  # its packages are an extra
 
         tracing = Tracing()
     metrics = Metrics(tracing.stage if tracing else None)
-    keys = KeyRing(settings.keys, metrics) if settings.keys else None
+    keys = KeyStore(settings.keys, metrics) if settings.keys else None
+    admission = Admission(settings.max_concurrency, settings.max_wait, metrics)
 
-    # Taken out by the lifespan, so that nothing keeps a bundle that is replaced later.
+    # The lifespan takes it out, so that nothing keeps a bundle that a reload replaces.
     bundles = [bundle]
     del bundle
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             for part in (tracing, keys):
                 if part is not None:
                     await stack.enter_async_context(part)
-            running = _running_service(app, settings, metrics, bundles)
-            app.state.service = await stack.enter_async_context(running)
-            yield
+            runtime, reloader = await stack.enter_async_context(
+                open_runtime(settings, metrics, bundles.pop())
+            )
+            app.state.runtime, app.state.reloader = runtime, reloader
+            del runtime, reloader
+            yield {"admission": admission}
 
-    app = LeanFastAPI(
+    app = LayeredFastAPI(
         title="DRepMRec",
         version=API_VERSION,
         description=DESCRIPTION,
+        openapi_tags=TAGS,
         lifespan=lifespan,
-        # `/recommend` without an id is an unknown path, not a detour to `/recommend/`.
+        # `/recommend` without an id is an unknown path, not a redirect to `/recommend/`.
         redirect_slashes=False,
-        generate_unique_id_function=_operation_id,
-        openapi_url="/openapi.json" if settings.docs else None,  # without it there are no /docs
-        # FastAPI's own traces hold paths, which hold user ids; and looking for a provider costs
-        # each request something.
+        openapi_url="/openapi.json" if settings.docs else None,
+        docs_url=None,  # FastAPI's pages load scripts from the internet
+        redoc_url=None,
+        # FastAPI's own traces contain paths, and so user ids; looking for a provider takes time in
+        # each request.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    lean = recommending_routes()
-    add_middleware(app, settings, metrics, lean, keys, tracing)
-    handle_errors(app)
-    app.router.routes += lean
-    add_many(app)
-    add_sessions(app)
-    add_event_log(app)
-    add_item_changes(app)
-    add_users(app)
-    app.include_router(operations_router())
+    for resource in RESOURCES:
+        app.router.routes += resource.router.routes
+    if settings.docs:
+        app.include_router(docs.router)
     if settings.pictures is not None:
-        app.include_router(browse_router(settings.pictures))
+        app.include_router(browse.browse_router(settings.pictures))
+    fast_routes = [route for route in app.routes if isinstance(route, FastRoute)]
+    app.add_layers(build_stack(settings, metrics, fast_routes, keys, tracing))
+    handle_errors(app)
     describe_access(app, settings)
     return app
-
-
-def _operation_id(route: APIRoute) -> str:
-    """Clients generated from the schema get `recommend()`, as nothing else has that name."""
-    return route.name
-
-
-def other_versions(settings: Settings, experiment: Experiment | None) -> set[str]:
-    """Bundles to be served beside the live one."""
-    arms = experiment.arms if experiment else []
-    versions = {settings.shadow_version, *(arm.bundle_version for arm in arms)}
-    return {version for version in versions if version is not None}
-
-
-@asynccontextmanager
-async def _running_service(
-    app: FastAPI, settings: Settings, metrics: Metrics, bundles: list[Bundle | None]
-) -> AsyncIterator[Service]:
-    threads = settings.threads or thread_budget(settings.workers)
-    faiss.omp_set_num_threads(1)  # of the calling thread, as all of OpenMP's settings
-    async with AsyncExitStack() as stack:
-        pool = stack.enter_context(
-            ThreadPoolExecutor(threads, "search", faiss.omp_set_num_threads, (1,))
-        )
-        redis = None
-        if settings.redis_url is not None:
-            # A tenth of the time of all imports, for those alone who need it.
-            from service.redis_link import RedisLink
-
-            redis = await stack.enter_async_context(RedisLink(settings, metrics))
-        state = await stack.enter_async_context(open_state(settings, redis))
-        feed = await stack.enter_async_context(Feed(state, settings.state_poll, metrics))
-        store = BundleStore(settings.store, settings.cache)
-        experiment = read_experiment(settings.experiment) if settings.experiment else None
-
-        def load(version: str) -> Serving:
-            return prepare(store.load(version, threads=threads))
-
-        def prepare(bundle: Bundle) -> Serving:
-            return prepare_serving(bundle, settings, metrics, redis, state, feed, pool)
-
-        serving = prepare(bundles.pop() or store.load(threads=threads))
-        content = None
-        if settings.content_encoders:
-            from service.content import ContentEncoders  # its packages are an extra
-
-            encoders = ContentEncoders(settings.content_encoders, threads)
-            encoders.check(serving.bundle)
-            content = await stack.enter_async_context(encoders)
-        service = Service(
-            settings=settings,
-            metrics=metrics,
-            permits=Permits(settings.max_concurrency, metrics.shed),
-            threads=threads,
-            pool=pool,
-            redis=redis,
-            state=state,
-            feed=feed,
-            serving=serving,
-            others={
-                version: serving if version == serving.bundle.version else load(version)
-                for version in other_versions(settings, experiment)
-            },
-            experiment=experiment,
-            shadow=Shadow(settings.shadow_version, settings.shadow_share, metrics)
-            if settings.shadow_version
-            else None,
-            content=content,
-        )
-        async with feed.paused():
-            await service.apply(feed.changed, ())
-            feed.listen(service.apply)
-        swapper = Swapper(service, store, load, settings.reload_poll)
-        app.state.swapper = await stack.enter_async_context(swapper)
-        version, manifest = serving.bundle.version, serving.bundle.manifest
-        metrics.set_bundle(version, manifest.index.kind, manifest.created_at)
-        del serving
-        # What is there now stays. Not looking through it again and again for garbage saves a tenth
-        # of a request's time.
-        gc.collect()
-        gc.freeze()
-        LOGGER.info("serving", bundle_version=version, threads=threads)
-        yield service
-        LOGGER.info("stopped")

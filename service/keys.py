@@ -1,7 +1,7 @@
-"""`python -m service.keys NAME --scopes read write --rate 100` makes an API key.
+"""The command `python -m service.keys NAME --scopes read write --rate 100`, which makes an API key.
 
-Prints the key, which is kept nowhere, and the entry to add to the file that `--keys` names. Exit
-codes: 0, and 2 for options that make no sense.
+It prints the key, which is stored nowhere, and the entry to add to the file that `--keys` names.
+Exit codes: 0, and 2 for invalid options.
 """
 
 import argparse
@@ -11,27 +11,35 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from service.key_file import KeyEntry, KeyScope
-from service.key_text import digest, new_key
+from service.auth.key_file import KeyEntry, KeyScope
+from service.redaction import digest, new_key
 
 
 def main(arguments: Sequence[str]) -> None:
     """Make a key and print it with its entry.
 
     Raises:
-        SystemExit: 2 for options that make no sense.
+        SystemExit: 2 for invalid options.
     """
     parser = argparse.ArgumentParser(
         prog="python -m service.keys",
-        description="Make an API key: its first line is the key, which is kept nowhere, the second "
-        "the entry to add to the list in the file of --keys.",
+        description="Make an API key. The first line of the output is the key, which is stored "
+        "nowhere; the second is the entry to add to the list in the file of --keys.",
     )
-    parser.add_argument("name", metavar="NAME", help="of the holder, for logs and metrics")
+    parser.add_argument("name", metavar="NAME", help="name of the holder, for logs and metrics")
     parser.add_argument(
-        "--scopes", nargs="+", choices=get_args(KeyScope), default=["read"], help="[read]"
+        "--scopes",
+        nargs="+",
+        choices=get_args(KeyScope),
+        default=["read"],
+        help="permissions of the key [read]",
     )
-    parser.add_argument("--rate", type=float, help="requests per second, in a worker [any number]")
-    parser.add_argument("--burst", type=int, help="requests at once [those of one second]")
+    parser.add_argument(
+        "--rate", type=float, help="maximum requests per second and worker [no limit]"
+    )
+    parser.add_argument(
+        "--burst", type=int, help="number of requests that may come at once [those of one second]"
+    )
     given = parser.parse_args(arguments)
     key = new_key()
     try:

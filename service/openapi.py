@@ -1,4 +1,4 @@
-"""`python -m service.openapi` prints the application's schema, which `docs/openapi.json` is."""
+"""The OpenAPI schema: `python -m service.openapi` prints what `docs/reference/openapi.json` has."""
 
 import json
 import sys

@@ -1,6 +1,7 @@
-"""What can be configured, once: each field is a command-line option and an environment variable.
+"""Settings of the service: each field is a command-line option and an environment variable.
 
-`--redis-url` is `DREPMREC_REDIS_URL`, and so on; the command line beats the environment.
+`--redis-url` is `DREPMREC_REDIS_URL`, and so on; the option takes precedence. What stands below a
+field is printed by `--help` and in docs/reference/settings.md, which `make settings` writes.
 """
 
 import re
@@ -8,17 +9,39 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, CliApp, NoDecode, SettingsConfigDict
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    CliApp,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from bundle.errors import InputError
-from bundle.store_url import parse_root
+from bundle.events.redis_url import check_redis_url
+from bundle.events.weights import EVENT_WEIGHTS, Weight
+from bundle.store.url import parse_root
 
 ENV_PREFIX = "DREPMREC_"
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 ORIGIN = re.compile(r"https?://[^/\s]+|\*")
+
+
+def _from_json(value: Any) -> Any:
+    """The object of a JSON text. The library's own parser would end in a traceback."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"must be a JSON object ({error})") from error
+
+
+JSON_TEXT = BeforeValidator(_from_json)
 
 
 class Settings(BaseSettings):
@@ -28,159 +51,130 @@ class Settings(BaseSettings):
         env_prefix=ENV_PREFIX,
         frozen=True,
         extra="forbid",
+        use_attribute_docstrings=True,
         cli_prog_name="python -m service",
         cli_kebab_case=True,
         cli_hide_none_type=True,
     )
 
-    store: Annotated[
-        str, Field(description="store to serve from: a directory, or s3://, gs://, az://…")
-    ]
-    cache: Annotated[
-        Path | None,
-        Field(description="directory for copies of bundles of an object store [~/.cache/drepmrec]"),
-    ] = None
-    host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535, description="port; 0 takes a free one")] = 8000
-    workers: Annotated[int, Field(ge=1, le=256, description="processes")] = 1
-    threads: Annotated[
-        int | None,
-        Field(
-            ge=1, description="searches at a time and ONNX threads, in a worker [cores / workers]"
-        ),
-    ] = None
-    max_concurrency: Annotated[
-        int, Field(ge=1, description="requests in work in a worker; more get 503 at once")
-    ] = 256
-    drain_seconds: Annotated[
-        int, Field(ge=0, description="what a request may still take after SIGTERM, s")
-    ] = 20
-    pictures: Annotated[
-        Path | None,
-        Field(
-            description="folder that the items' image paths are relative to; opens pages to look "
-            "at under /browse [none: no pages]"
-        ),
-    ] = None
-    keys: Annotated[
-        Path | None,
-        Field(description="file of the API keys that may be used [none: open to everybody]"),
-    ] = None
-    open_metrics: Annotated[
-        bool, Field(description="whether /metrics asks for no key; else for one with `admin`")
-    ] = True
-    docs: Annotated[
-        bool, Field(description="whether there are /docs, /redoc and /openapi.json")
-    ] = True
-    cors_origins: Annotated[
-        tuple[str, ...],
-        NoDecode,
-        Field(description="whose pages may call from a browser, with commas, or * [nobody's]"),
-    ] = ()
-    request_timeout: Annotated[
-        float,
-        Field(
-            gt=0,
-            le=3600,
-            description="for a request to come whole, and from its head to its answer, s",
-        ),
-    ] = 5.0
-    otel: Annotated[
-        bool, Field(description="send OpenTelemetry traces, as the variables OTEL_* say")
-    ] = False
-    max_body: Annotated[
-        int, Field(ge=1024, description="bytes of a request body that are read")
-    ] = 1_000_000
-    max_id_length: Annotated[
-        int, Field(ge=1, le=4096, description="characters of a user_id or item_id")
-    ] = 256
-    content_encoders: Annotated[
-        dict[str, Path],
-        Field(
-            description="folders with an encoder.json that make features of texts and pictures of "
-            "new items, by modality, as JSON [none]"
-        ),
-    ] = Field(default={})
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"],
-        Field(description="debug logs every request"),
-    ] = "info"
-    redis_url: Annotated[
-        SecretStr | None, Field(description="Redis for user vectors [none: in the process only]")
-    ] = None
-    redis_cluster: Annotated[bool, Field(description="the URL is that of a Redis Cluster")] = False
-    redis_sentinel: Annotated[
-        str | None,
-        Field(
-            min_length=1,
-            description="the URL is that of Sentinels, and this the name of their master [none]",
-        ),
-    ] = None
-    redis_timeout: Annotated[
-        float, Field(gt=0, le=60, description="what a request waits for Redis at most, s")
-    ] = 0.05
-    redis_pool_size: Annotated[
-        int, Field(ge=1, le=1000, description="look-ups on the way to Redis at a time, in a worker")
-    ] = 4
-    redis_namespace: Annotated[
-        str,
-        Field(pattern=r"^[A-Za-z0-9._-]+$", description="part of each key, to share a Redis"),
-    ] = "default"
-    redis_write_queue: Annotated[
-        int, Field(ge=1, description="vectors waiting to be written; more are dropped")
-    ] = 1000
-    breaker_failures: Annotated[
-        int, Field(ge=1, description="failures in a row after which Redis is left alone")
-    ] = 3
-    breaker_reset: Annotated[
-        float, Field(gt=0, description="time between probes of a Redis left alone, s")
-    ] = 5.0
-    state: Annotated[
-        Path | None,
-        Field(
-            description="SQLite file for events and changes of items, where there is no Redis "
-            "[state.sqlite3 in a local store]"
-        ),
-    ] = None
-    state_timeout: Annotated[
-        float, Field(gt=0, le=60, description="what writing events and changes may take, s")
-    ] = 2.0
-    state_poll: Annotated[
-        float, Field(gt=0, le=60, description="time between looks for other replicas' changes, s")
-    ] = 0.25
-    events_ttl: Annotated[
-        int,
-        Field(ge=60, description="how long a user's events in Redis count without a refresh, s"),
-    ] = 30 * 24 * 3600
-    event_weights: Annotated[
-        dict[str, float],
-        Field(description="weight of an event by its type, as JSON; 1 for others"),
-    ] = Field(default={"dislike": -0.5})
-    experiment: Annotated[
-        Path | None, Field(description="JSON file with arms and their shares [none]")
-    ] = None
-    shadow_version: Annotated[
-        str | None, Field(description="bundle that answers a sample of requests, too [none]")
-    ] = None
-    shadow_share: Annotated[
-        float, Field(ge=0, le=1, description="of the requests, that sample")
-    ] = 0.01
-    recall_share: Annotated[
-        float,
-        Field(ge=0, le=1, description="of the searches in an index, compared with exact search"),
-    ] = 0.001
-    reload_poll: Annotated[
-        float,
-        Field(ge=0, description="time between looks for a new live bundle, s; 0 never looks"),
-    ] = 5.0
-    pages_ttl: Annotated[int, Field(ge=1, description="life of a cursor, s")] = 900
-    vector_ttl: Annotated[int, Field(ge=1, description="life of a vector in Redis, s")] = 3600
-    vector_ttl_jitter: Annotated[
-        float, Field(ge=0, le=0.9, description="share by which that life varies at random")
-    ] = 0.1
-    vector_cache_size: Annotated[
-        int, Field(ge=0, description="user vectors kept in a worker; 0 keeps none")
-    ] = 10_000
+    store: str
+    """Store to serve from: a directory, or a URL such as s3://bucket/prefix, gs://… or az://…"""
+    cache: Path | None = None
+    """Directory for copies of bundles from an object store; the workers share it.
+    [~/.cache/drepmrec]"""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen on; 0 takes a free one, which the log names."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    """Number of worker processes."""
+    threads: Annotated[int | None, Field(ge=1)] = None
+    """Concurrent searches and ONNX Runtime threads of a worker. [CPU quota of the container /
+    workers]"""
+    max_concurrency: Annotated[int, Field(ge=1)] = 256
+    """Maximum number of requests in progress in a worker; more wait for their turn."""
+    max_wait: Annotated[float, Field(ge=0, le=60)] = 0.5
+    """Maximum time that a request waits for its turn, in seconds; then it gets 503. With 0 it gets
+    503 at once."""
+    max_connections: Annotated[int, Field(ge=1)] = 4096
+    """Maximum number of open connections of a worker; more wait to be accepted."""
+    drain_seconds: Annotated[int, Field(ge=0)] = 20
+    """Maximum time to finish running requests after SIGTERM, in seconds."""
+    pictures: Path | None = None
+    """Folder that the image paths of the items table are relative to; adds HTML pages under
+    /browse. [none: no pages]"""
+    keys: Path | None = None
+    """JSON file with the accepted API keys. [none: no key is needed]"""
+    open_metrics: bool = True
+    """Whether /metrics needs no API key; if false, it needs one with the scope `admin`."""
+    docs: bool = True
+    """Whether /docs and /openapi.json are served; they need no API key."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated origins that CORS allows, or *. [none]"""
+    request_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    """Maximum time to receive a request's body and, separately, to answer it, in seconds."""
+    otel: bool = False
+    """Whether OpenTelemetry traces are sent; the OTEL_* variables configure them."""
+    max_body: Annotated[int, Field(ge=1024)] = 1_000_000
+    """Maximum size of a request body, in bytes; larger ones get 413."""
+    max_id_length: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Maximum length of a user_id or item_id, in characters."""
+    content_encoders: Annotated[dict[str, Path], NoDecode, JSON_TEXT] = Field(default={})
+    """Folders of the encoders (encoder.json) that turn texts and pictures of new items into
+    features, by modality, as JSON. [none]"""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged; debug logs every request."""
+    redis_url: SecretStr | None = None
+    """URL of the Redis for user vectors, events and item changes: redis://, rediss:// or unix://.
+    [none: vectors are cached in the process, events are kept in the file of --state]"""
+    redis_cluster: bool = False
+    """Whether the Redis URL is that of a Redis Cluster."""
+    redis_sentinel: Annotated[str | None, Field(min_length=1)] = None
+    """Name of the master, if the Redis URL is that of Sentinels. [none]"""
+    redis_timeout: Annotated[float, Field(gt=0, le=60)] = 0.05
+    """Maximum time that a request waits for a reply of Redis, in seconds; it asks for up to two,
+    but for none after it has waited in vain."""
+    redis_pool_size: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Concurrent round trips to Redis in a worker, each for up to 100 users."""
+    redis_namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] = "default"
+    """Part of every key in Redis, so that several services can share one."""
+    redis_write_queue: Annotated[int, Field(ge=1)] = 1000
+    """Maximum number of user vectors that wait to be written to Redis; more are dropped."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    """Consecutive failures of Redis after which the circuit breaker opens."""
+    breaker_reset: Annotated[float, Field(gt=0)] = 5.0
+    """Time between probes of Redis while the circuit breaker is open, in seconds."""
+    state: Path | None = None
+    """SQLite file for events and item changes, used if there is no Redis. [state.sqlite3 in a local
+    store]"""
+    state_timeout: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Maximum time to write events and item changes, in Redis or in the SQLite file, in seconds."""
+    state_poll: Annotated[float, Field(gt=0, le=60)] = 0.25
+    """Time between checks for item changes made by other processes, in seconds."""
+    events_ttl: Annotated[int, Field(ge=60)] = 30 * 24 * 3600
+    """Time that a user's events count in Redis if no refresh takes them in, in seconds."""
+    event_weights: Annotated[dict[str, Weight], NoDecode, JSON_TEXT] = Field(
+        default=dict(EVENT_WEIGHTS)
+    )
+    """Weight of an event by its type, as JSON; other types have weight 1."""
+    experiment: Path | None = None
+    """JSON file with the arms of an experiment and their shares. [none]"""
+    shadow_version: str | None = None
+    """Version of a bundle that also answers a sample of the requests, for comparison. [none]"""
+    shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Fraction of requests also answered by the shadow bundle."""
+    recall_share: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """Fraction of index searches repeated exactly, to measure the index's recall."""
+    reload_poll: Annotated[float, Field(ge=0)] = 5.0
+    """Time between checks for a new live bundle, in seconds; 0 disables them."""
+    pages_ttl: Annotated[int, Field(ge=1)] = 900
+    """Lifetime of a pagination cursor, in seconds."""
+    vector_ttl: Annotated[int, Field(ge=1)] = 3600
+    """Lifetime of a user vector in Redis, in seconds."""
+    vector_ttl_jitter: Annotated[float, Field(ge=0, le=0.9)] = 0.1
+    """Fraction by which that lifetime varies at random."""
+    vector_cache_size: Annotated[int, Field(ge=0)] = 10_000
+    """Maximum number of user vectors cached in a worker; 0 disables the cache."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Options, then variables. An empty variable, which compose files make, is no variable."""
+        del env_settings, dotenv_settings, file_secret_settings
+        return init_settings, EnvSettingsSource(settings_cls, env_ignore_empty=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty; leave the option out for its default")
+        return value
 
     @field_validator("port", mode="before")
     @classmethod
@@ -236,29 +230,22 @@ class Settings(BaseSettings):
         except InputError as error:
             raise ValueError(str(error)) from error
 
-    @field_validator("redis_url")
+    @field_validator("redis_url", "redis_cluster", "redis_sentinel")
     @classmethod
-    def _redis_url_is_one(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is None:
-            return None
-        url = urlsplit(value.get_secret_value())
-        if url.scheme not in REDIS_SCHEMES:
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        # A raw / ? # or @ in a password moves the rest of it out of the part that `public` hides.
-        escaped = "@" not in url.path + url.query + url.fragment
-        if not escaped or not (_port_is_number(url) and (url.hostname or url.scheme == "unix")):
-            raise ValueError("is no URL of a Redis; in a password, / ? # @ must be percent-encoded")
-        return value
-
-    @field_validator("redis_sentinel")
-    @classmethod
-    def _sentinel_has_a_url(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is not None:
-            url = info.data.get("redis_url")
-            if url is None or url.get_secret_value().startswith("unix:"):
-                raise ValueError("--redis-url must be that of the Sentinels")
-            if info.data.get("redis_cluster"):
-                raise ValueError("a Redis Cluster has no Sentinels")
+    def _redis_url_fits(cls, value: Any, info: ValidationInfo) -> Any:
+        url = value if info.field_name == "redis_url" else info.data.get("redis_url")
+        cluster = info.field_name == "redis_cluster" and bool(value)
+        sentinel = info.field_name == "redis_sentinel" and value is not None
+        if sentinel and url is None:
+            raise ValueError("--redis-url must be that of the Sentinels")
+        if sentinel and info.data.get("redis_cluster"):
+            raise ValueError("a Redis Cluster has no Sentinels")
+        if url is not None:
+            whose = "" if info.field_name == "redis_url" else "--redis-url "
+            try:
+                check_redis_url(url.get_secret_value(), cluster, sentinel)
+            except InputError as error:
+                raise ValueError(f"{whose}{error}") from None
         return value
 
     def public(self) -> dict[str, Any]:
@@ -275,13 +262,6 @@ def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # a package around it is missing
-        return False
-
-
-def _port_is_number(url: SplitResult) -> bool:
-    try:
-        return url.port is None or url.port > 0
-    except ValueError:
         return False
 
 

@@ -1,4 +1,4 @@
-"""From titles and pictures to features, by ONNX encoders: alike for training and for new items.
+"""Content encoders: titles and pictures to features, for training and for new items alike.
 
-Needs the extra `content` (Pillow, tokenizers); nothing outside of this folder imports it unasked.
+Needs the extra `content` (Pillow, tokenizers). Other packages import it only where it is asked for.
 """

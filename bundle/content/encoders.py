@@ -1,6 +1,6 @@
 """Encoders of titles and pictures: any ONNX model that an `encoder.json` describes.
 
-Shapes: `B` items of a batch, `L` tokens of the longest text in it, `F` features.
+Shapes: B items of a batch, L tokens of its longest text, F features.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from bundle.content.onnx import ContentEncoder, Prepared
-from bundle.content.pictures import decode_picture, fit_square
+from bundle.content.decoder import PictureDecoder
+from bundle.content.onnx_model import ContentEncoder, Prepared
 from bundle.content.specs import ImageEncoderSpec, TextEncoderSpec, read_spec
 from bundle.errors import InputError
+from bundle.types import Floats
 
 
 class TextEncoder(ContentEncoder):
-    """UTF-8 text → vector."""
+    """Encoder of UTF-8 texts."""
 
     spec: TextEncoderSpec
 
@@ -41,7 +42,7 @@ class TextEncoder(ContentEncoder):
         """Token ids [≤ max_length] int64."""
         return np.asarray(self._tokenizer.encode(content.decode()).ids, np.int64)
 
-    def _encode(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+    def _encode(self, batch: Sequence[Prepared]) -> Floats:
         length = self._length or max(1, *(len(ids) for ids in batch))
         ids = np.zeros((len(batch), length), np.int64)
         mask = np.zeros_like(ids)
@@ -71,7 +72,7 @@ class TextEncoder(ContentEncoder):
 
 
 class ImageEncoder(ContentEncoder):
-    """Picture file → vector."""
+    """Encoder of picture files."""
 
     spec: ImageEncoderSpec
 
@@ -82,19 +83,18 @@ class ImageEncoder(ContentEncoder):
         self._mean = np.asarray(spec.mean, np.float32) * 255
         self._std = np.asarray(spec.std, np.float32) * 255
         red, green, blue = (round(255 * min(max(m, 0.0), 1.0)) for m in spec.mean)
-        self._fill = (red, green, blue)
+        self._decoder = PictureDecoder(spec.size, spec.resize, (red, green, blue))
         self.dim = self._probe(self._pixels(np.zeros((spec.size, spec.size, 3), np.uint8)))
 
     def prepare(self, content: bytes) -> Prepared:
         """Pixels float32, [3, size, size] or [size, size, 3]."""
-        image = decode_picture(content, self.spec.size)
-        return self._pixels(fit_square(image, self.spec.size, self.spec.resize, self._fill))
+        return self._pixels(self._decoder.decode(content))
 
     def _pixels(self, rgb: NDArray[np.uint8]) -> Prepared:
         pixels = (rgb.astype(np.float32) - self._mean) / self._std
         return pixels.transpose(2, 0, 1) if self.spec.layout == "NCHW" else pixels
 
-    def _encode(self, batch: Sequence[Prepared]) -> NDArray[np.float32]:
+    def _encode(self, batch: Sequence[Prepared]) -> Floats:
         vectors = self._run({self._input: np.stack(batch)})
         if vectors.ndim < 2 or vectors.size != vectors.shape[0] * vectors.shape[1]:
             raise InputError(f"{self.name}: output is {list(vectors.shape)}, not [B, F]")
@@ -102,7 +102,11 @@ class ImageEncoder(ContentEncoder):
 
 
 def load_encoder(folder: Path, threads: int) -> TextEncoder | ImageEncoder:
-    """The encoder that `folder/encoder.json` describes.
+    """The encoder that is described by `folder/encoder.json`.
+
+    Args:
+        folder: folder with the description, the model and its further files.
+        threads: number of threads of ONNX Runtime.
 
     Raises:
         InputError: the description is wrong, or the model cannot be loaded or does not fit it.

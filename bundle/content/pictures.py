@@ -1,46 +1,46 @@
-"""From a picture file of unknown origin to RGB pixels, or to a reason why not.
+"""Decoding of picture files of unknown origin: RGB pixels, or the reason why there are none.
 
-Files come from shops' export scripts: truncated downloads, HTML saved as `.jpg`, 16-bit scans, CMYK
-from a print house. None of them may stop a run or take its memory.
+Files come from export scripts of shops: truncated downloads, HTML saved as `.jpg`, 16-bit scans,
+CMYK from a print house. None of them may stop a run or exhaust its memory, so they are decoded by
+the processes of `bundle.content.decoder`.
 """
 
 import io
 import stat
 import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 64 * 2**20
+"""Maximum size of a picture file, in bytes: far above any product photo."""
 MAX_PIXELS = 64_000_000
+"""Maximum number of pixels, which bounds the time of a JPEG; other formats need more memory."""
+MAX_MEMORY = 384 * 2**20
+"""Maximum memory of decoding one picture, in bytes, beside its file."""
+PIXEL_MEMORY = {"JPEG": 10, "PNG": 10, "GIF": 10, "BMP": 10}
+"""Maximum memory of decoding by format, in bytes a pixel: the decoded picture and another, into
+which it is converted."""
+MORE_PIXEL_MEMORY = 20
+"""The same for other formats: their libraries have copies of their own, and pixels may be floats.
+"""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
-"""Pillow reads more, by code that few people test and, for EPS, by starting Ghostscript."""
+"""Accepted formats. Pillow reads more, by rarely tested code, EPS even by running Ghostscript."""
+
+Resize: TypeAlias = Literal["pad", "crop", "stretch"]
+"""How a picture becomes a square, as in `ImageEncoderSpec.resize`."""
 
 
 class UnreadableError(Exception):
-    """The content of one item cannot be encoded; the message is the reason, for the report."""
-
-
-@contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings about odd files, which say less than the report does.
-
-    Warning filters belong to the process: to be entered by the main thread, around all work.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield
+    """Content of an item that cannot be encoded. The message is the reason, for the report."""
 
 
 def read_picture(path: Path) -> bytes:
-    """The bytes of a picture file.
+    """Read a picture file.
 
     Raises:
         UnreadableError: no such file, not a regular file (a pipe would block), or too large.
@@ -60,63 +60,79 @@ def read_picture(path: Path) -> bytes:
 
 
 def decode_picture(content: bytes, size: int) -> Image.Image:
-    """The picture as RGB, upright, transparency over white.
+    """Decode a picture to RGB: rotated upright, transparent areas white; of several, the first.
 
     Args:
-        content: a picture file.
-        size: side in pixels that will be needed; a JPEG much larger is decoded at a fraction.
+        content: content of a picture file.
+        size: side in pixels that will be needed; a much larger JPEG is decoded at reduced size.
 
     Raises:
-        UnreadableError: not a picture, damaged, or of more than MAX_PIXELS.
+        UnreadableError: not a picture, damaged, more than MAX_PIXELS, or it takes MAX_MEMORY.
     """
     Image.init()
     known = [name for name in FORMATS if name in Image.OPEN]
     try:
         with Image.open(io.BytesIO(content), formats=known) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise UnreadableError(f"{width} × {height} pixels are too many")
-            image.draft(None, (2 * size, 2 * size))
+            _reduce(image, size)
             image.load()
-            upright: Image.Image = image
-            # A damaged EXIF block is no reason to lose the picture.
+            # A damaged EXIF block does not make the picture unusable.
             with suppress(OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error):
-                upright = ImageOps.exif_transpose(image)
-            return _as_rgb(upright)
-    except UnreadableError:
+                ImageOps.exif_transpose(image, in_place=True)
+            return _as_rgb(image)
+    except (UnreadableError, MemoryError):
         raise
-    except Image.DecompressionBombError:
-        raise UnreadableError("too many pixels") from None
     except UnidentifiedImageError:
         raise UnreadableError("not a picture, or of an unknown format") from None
-    # Decoders that meet arbitrary bytes raise nearly anything: SyntaxError, struct.error, ….
+    # Decoders raise nearly anything on arbitrary bytes: SyntaxError, struct.error, ….
     except Exception as error:
         raise UnreadableError(f"damaged ({error})") from error
 
 
+def _reduce(image: ImageFile.ImageFile, size: int) -> None:
+    """Let a JPEG be decoded at reduced size; refuse by the header what would take too much."""
+    width, height = image.size
+    what = f"{width} × {height} pixels are too many"
+    if width * height > MAX_PIXELS:
+        raise UnreadableError(f"{what}: at most {MAX_PIXELS:,}")
+    image.draft(None, (2 * size, 2 * size))
+    memory = image.width * image.height * PIXEL_MEMORY.get(str(image.format), MORE_PIXEL_MEMORY)
+    if "progressive" in image.info:  # all coefficients of all scans, two bytes each
+        memory += width * height * 2 * len(image.getbands())
+    if memory > MAX_MEMORY:
+        taken = f"decoding this {image.format} takes {-(-memory >> 20)} MiB of memory"
+        raise UnreadableError(f"{what}: {taken}, at most {MAX_MEMORY >> 20} MiB are allowed")
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        grey = np.clip(np.asarray(image, np.int64) // 257, 0, 255).astype(np.uint8)
+        grey = np.clip(np.asarray(image) // 257, 0, 255).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
     if image.mode == "F":
-        real = np.nan_to_num(np.asarray(image, np.float32))
-        scale = 255 if real.max(initial=0) <= 1 else 1
-        return Image.fromarray(np.clip(real * scale, 0, 255).astype(np.uint8)).convert("RGB")
+        real = np.nan_to_num(np.asarray(image))
+        real *= 255 if real.max(initial=0) <= 1 else 1
+        return Image.fromarray(real.clip(0, 255, out=real).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+        layer = image if image.mode in ("RGBA", "LA") else image.convert("RGBA")
+        white = Image.new("RGB", layer.size, "white")
+        white.paste(layer, mask=layer)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def fit_square(
     image: Image.Image,
     size: int,
-    how: Literal["pad", "crop", "stretch"],
+    how: Resize,
     fill: tuple[int, int, int],
 ) -> NDArray[np.uint8]:
-    """The picture as [size, size, 3] pixels; see `ImageEncoderSpec.resize` for `how`."""
+    """Resize a picture to [size, size, 3] pixels; `how` as in `ImageEncoderSpec.resize`.
+
+    Raises:
+        UnreadableError: nothing but padding would be left of a very narrow picture.
+    """
     square = (size, size)
+    if how == "pad" and round(min(image.size) * size / max(image.size)) < 1:
+        raise UnreadableError(f"{image.width} × {image.height} pixels are too narrow")
     match how:
         case "pad":
             image = ImageOps.pad(image, square, Image.Resampling.BICUBIC, color=fill)

@@ -1,7 +1,7 @@
-"""What an encoder of titles or pictures expects, as it is written in its `encoder.json`.
+"""Descriptions of content encoders, read from `encoder.json`.
 
-A folder with `encoder.json` and an ONNX file is all that `bundle.content.encoders` needs to run
-somebody's own encoder; the two default ones are described by the same classes.
+A folder with an `encoder.json` and an ONNX file is all that `bundle.content.encoders` needs to run
+a user's own encoder. The two default encoders are described by the same classes.
 """
 
 from pathlib import Path
@@ -23,9 +23,9 @@ class _Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str
-    """The ONNX file, relative to the folder of `encoder.json`."""
+    """Path of the ONNX file, relative to the folder of `encoder.json`."""
     output: str | None = None
-    """Name of the output to read; by default the first one."""
+    """Name of the output; by default the first one."""
 
 
 class TextEncoderSpec(_Spec):
@@ -33,18 +33,18 @@ class TextEncoderSpec(_Spec):
 
     kind: Literal["text"]
     tokenizer: str
-    """A `tokenizer.json` of the library tokenizers, relative to the folder."""
+    """Path of the `tokenizer.json` (of the library tokenizers), relative to the folder."""
     ids_input: str = "input_ids"
     mask_input: str | None = "attention_mask"
-    """Input that is 1 for tokens and 0 for padding; null if the model has none."""
+    """Name of the input that is 1 for tokens and 0 for padding; null if the model has none."""
     types_input: str | None = "token_type_ids"
-    """Input that is 0 everywhere (single sentences); null if the model has none."""
+    """Name of the input for token types, which are all 0; null if the model has none."""
     max_length: int = Field(default=128, ge=2)
-    """Tokens after which a text is cut off, special tokens included."""
+    """Maximum number of tokens, special tokens included; longer texts are truncated."""
     pooling: Literal["mean", "cls", "none"] = "mean"
-    """How states become one vector; `none` if the model does it itself."""
+    """Pooling of the states to one vector; `none` if the model does it itself."""
     normalize: bool = True
-    """Whether vectors are scaled to Euclidean length 1."""
+    """Scale vectors to Euclidean length 1."""
 
 
 class ImageEncoderSpec(_Spec):
@@ -54,16 +54,17 @@ class ImageEncoderSpec(_Spec):
     input: str | None = None
     """Name of the input; by default the first one."""
     size: int = Field(ge=8, le=2048)
-    """Width and height in pixels that the model sees."""
+    """Width and height of the model's input, in pixels."""
     mean: Channels
-    """Subtracted from red, green, blue in 0…1."""
+    """Subtracted from red, green and blue, which are in 0…1."""
     std: PositiveChannels
-    """What the difference is divided by."""
+    """Divisor of the difference."""
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     resize: Literal["pad", "crop", "stretch"] = "pad"
-    """Fit the whole picture in and fill up with `mean`; or cut the middle out; or distort."""
+    """`pad` fits the whole picture in and fills the rest with `mean`; `crop` cuts out the middle;
+    `stretch` changes the aspect ratio."""
     normalize: bool = False
-    """Whether vectors are scaled to Euclidean length 1."""
+    """Scale vectors to Euclidean length 1."""
 
 
 EncoderSpec = Annotated[TextEncoderSpec | ImageEncoderSpec, Discriminator("kind")]
@@ -72,7 +73,7 @@ _ADAPTER: TypeAdapter[TextEncoderSpec | ImageEncoderSpec] = TypeAdapter(EncoderS
 
 
 def read_spec(folder: Path) -> TextEncoderSpec | ImageEncoderSpec:
-    """The description in `folder/encoder.json`.
+    """Read the description in `folder/encoder.json`.
 
     Raises:
         InputError: the file is missing or not JSON, or a field is missing, unknown or wrong.

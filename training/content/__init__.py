@@ -1,1 +1,1 @@
-"""From titles and pictures to features, by ONNX encoders."""
+"""Feature extraction: text and image features of items, by neural encoders in ONNX."""

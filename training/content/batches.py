@@ -1,4 +1,4 @@
-"""Content of many items → feature matrix, batch by batch, through the cache."""
+"""Batched encoding of item content into a feature matrix, with a cache of vectors."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,52 +9,51 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.content.onnx import ContentEncoder
+from bundle.content.onnx_model import ContentEncoder
 from bundle.content.pictures import UnreadableError, read_picture
-from training.content.cache import VectorCache, content_key
-from training.content.fingerprint import encoder_fingerprint
+from training.content.cache import VectorCache, content_key, encoder_fingerprint
 
 COMMIT_BATCHES = 8
-"""Batches between two commits to the cache: what a killed run has to repeat."""
+"""Batches between two commits to the cache; an interrupted run repeats at most so many."""
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
 class Bar(Protocol):
-    """The part of tqdm that is used here."""
+    """Progress bar; the part of tqdm that is used here."""
 
     def update(self, n: int) -> object:
-        """Says that `n` more items are done."""
+        """Report `n` more items as done."""
 
 
 @dataclass(frozen=True)
-class Content:
-    """Where one item's content is: a picture file, or the text itself."""
+class ItemInput:
+    """Content of one item: its row, and a picture file or a text."""
 
     row: int
     source: Path | str
 
 
 @dataclass
-class Encoded:
-    """Features [I, F] float32 and what happened on the way.
+class EncodedFeatures:
+    """Encoded features and statistics.
 
     Attributes:
-        features: rows of items without content, or with content that failed, are zero.
-        n_encoded: items that went through the encoder now.
-        n_cached: items whose vector was known.
-        failed: row and reason of the others.
+        features: [I, F] float32; zero rows for items without or with unreadable content.
+        n_encoded: items encoded in this run.
+        n_cached: items whose vector came from the cache.
+        failed: items with unreadable content, and the reasons.
     """
 
     features: NDArray[np.float32]
     n_encoded: int = 0
     n_cached: int = 0
-    failed: list[tuple[Content, str]] = field(default_factory=list)
+    failed: list[tuple[ItemInput, str]] = field(default_factory=list)
 
 
 def encode_contents(
-    contents: Sequence[Content],
+    contents: Sequence[ItemInput],
     n_items: int,
     encoder: ContentEncoder,
     cache: VectorCache,
@@ -62,12 +61,21 @@ def encode_contents(
     batch_size: int,
     threads: int,
     bar: Bar,
-) -> Encoded:
-    """Encodes `contents`, in this order, into a matrix of `n_items` rows.
+) -> EncodedFeatures:
+    """Encode item contents into a feature matrix.
 
-    Stores what it has after every few batches, so that an interrupted run goes on from there.
+    The cache is updated after every few batches, so that an interrupted run can be resumed.
+
+    Args:
+        contents: contents, in the order of encoding.
+        n_items: I, rows of the matrix.
+        encoder: the encoder.
+        cache: known vectors.
+        batch_size: items per encoder call.
+        threads: threads for reading and decoding.
+        bar: progress bar.
     """
-    done = Encoded(np.zeros((n_items, encoder.dim), np.float32))
+    done = EncodedFeatures(np.zeros((n_items, encoder.dim), np.float32))
     step = COMMIT_BATCHES * batch_size
     fingerprint = encoder_fingerprint(encoder)
     with ThreadPoolExecutor(threads) as pool:
@@ -79,8 +87,8 @@ def encode_contents(
 
 
 def _encode_part(
-    part: Sequence[Content],
-    done: Encoded,
+    part: Sequence[ItemInput],
+    done: EncodedFeatures,
     encoder: ContentEncoder,
     fingerprint: str,
     cache: VectorCache,
@@ -128,17 +136,17 @@ def _encode_part(
         done.features[content.row] = fresh[known] if known in fresh else vectors[known]
 
 
-def _read(content: Content) -> bytes:
+def _read(content: ItemInput) -> bytes:
     if isinstance(content.source, Path):
         return read_picture(content.source)
-    # A lone surrogate, which JSON can smuggle in, has no UTF-8.
+    # JSON may contain lone surrogates, which UTF-8 cannot encode.
     return content.source.encode(errors="replace")
 
 
 def _attempts(
     pool: ThreadPoolExecutor, function: Callable[[A], B], arguments: Iterable[A]
 ) -> list[B | UnreadableError]:
-    """Results in order; in place of a result, the reason why there is none."""
+    """Results of a function in order; for unreadable content the error instead."""
 
     def attempt(argument: A) -> B | UnreadableError:
         try:

@@ -1,11 +1,10 @@
-"""Vectors that were computed before, by what they were computed from.
+"""Cache of content vectors in a SQLite file, keyed by a hash of encoder and content.
 
-One SQLite file. The key is a hash of the encoder and of the content, so nothing in it is ever out
-of date: files may be renamed, items reordered, encoders exchanged. It may be deleted at any time.
+Entries never become stale: files may be renamed, items reordered and encoders exchanged. The file
+may be deleted at any time.
 """
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,30 +12,58 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from bundle.content.onnx_model import ContentEncoder
 from bundle.errors import InputError
 
 CACHE_FILE = "features.sqlite3"
 _WAIT_S = 60.0
+"""Time-out for SQLite's lock, in seconds; another process commits more often than that."""
+_RECIPE = b"2"
+"""Version of the code between content and vector; raise it when that code changes, to invalidate
+caches."""
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/drepmrec`, by default `~/.cache/drepmrec`; not created here."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "drepmrec"
+def encoder_fingerprint(encoder: ContentEncoder) -> str:
+    """Fingerprint of an encoder: sha256 hex of its files and its specification.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    digest = hashlib.sha256(_RECIPE)
+    digest.update(encoder.spec.model_dump_json(exclude={"model", "tokenizer"}).encode())
+    model = encoder.model
+    try:
+        graph = onnx.load(str(model), "protobuf", load_external_data=False).graph
+        # Weights above 2 GiB are stored in separate files, to which the model only refers.
+        weights = {
+            model.parent / ExternalDataInfo(tensor).location
+            for tensor in graph.initializer
+            if uses_external_data(tensor)
+        }
+        for path in (model, *encoder.parts, *sorted(weights)):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    return digest.hexdigest()
 
 
 def content_key(fingerprint: str, content: bytes) -> bytes:
-    """Key [32 bytes] of what the encoder `fingerprint` makes of `content`."""
+    """Cache key [32 bytes] of a content for the encoder with this fingerprint."""
     return hashlib.sha256(fingerprint.encode() + b"\0" + content).digest()
 
 
 class VectorCache:
-    """float32 vectors by key, safe for several processes; for the thread that opened it.
+    """Cache of float32 vectors by key; safe for several processes, for one thread in each.
 
-    A file that is not a database, or a damaged one, is replaced by an empty one: it holds nothing
-    that cannot be computed again.
+    A damaged file is replaced by an empty one, because all its entries can be computed again.
+
+    Args:
+        path: the SQLite file.
 
     Raises:
         InputError: the file cannot be created or written, or stays locked.
@@ -77,11 +104,11 @@ class VectorCache:
     def _unusable(self, reason: object) -> InputError:
         return InputError(
             f"{self.path}: the cache cannot be used ({reason}); "
-            "set XDG_CACHE_HOME to a folder that can be written"
+            "set XDG_CACHE_HOME to a writable folder"
         )
 
     def get(self, keys: Sequence[bytes], dim: int) -> dict[bytes, NDArray[np.float32]]:
-        """Those of the vectors [dim] that are known."""
+        """Known vectors [dim] among some keys."""
         marks = ",".join("?" * len(keys))
         query = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"
         try:
@@ -96,7 +123,7 @@ class VectorCache:
         }
 
     def put(self, vectors: Mapping[bytes, NDArray[np.float32]]) -> None:
-        """Stores and commits; a run that is killed afterwards finds them again."""
+        """Store vectors and commit."""
         rows = [(key, vector.tobytes()) for key, vector in vectors.items()]
         try:
             self._insert(rows)

@@ -1,7 +1,7 @@
-"""From titles and picture files to `text_feat.npy` and `image_feat.npy`.
+"""Extraction of `text_feat.npy` and `image_feat.npy` from texts and picture files.
 
-Row i of a feature file belongs to row i of the items table; a row of zeros says that the item
-lacks the modality. Vectors are cached by content, see `training.content.cache`.
+Row i of a feature file belongs to row i of the items table; a zero row means that the item lacks
+the modality. Vectors are cached by content, see `training.content.cache`.
 """
 
 import os
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bundle.content.encoders import load_encoder
-from bundle.content.onnx import ContentEncoder
-from bundle.content.pictures import quiet_pillow
+from bundle.content.onnx_model import ContentEncoder
 from bundle.errors import InputError
-from training.content.batches import Content, encode_contents
-from training.content.cache import CACHE_FILE, VectorCache, cache_folder
-from training.content.defaults import default_image_encoder, default_text_encoder
+from bundle.store.download_cache import default_cache
+from training.content.batches import ItemInput, encode_contents
+from training.content.cache import CACHE_FILE, VectorCache
+from training.content.default_encoders import default_image_encoder, default_text_encoder
 from training.content.items import ItemContent, read_item_content
 from training.content.report import (
     N_EXAMPLES,
+    BrokenItem,
+    ContentKind,
     FeatureReport,
-    Modality,
     ModalityReport,
-    Problem,
 )
 
 
@@ -42,38 +42,37 @@ def extract_features(
     threads: int,
     progress: bool,
 ) -> FeatureReport:
-    """Writes `text_feat.npy` and `image_feat.npy` [I, F] float32 into `data`.
+    """Write `text_feat.npy` and `image_feat.npy`, [I, F] float32, into a data folder.
 
     Args:
         data: folder with `items.parquet`, `items.csv` or `items.jsonl`.
-        text_columns: columns that together are an item's text; none: no `text_feat.npy`.
+        text_columns: columns that are joined to an item's text; empty: no `text_feat.npy`.
         image_column: column of picture paths, relative to `data`; None: no `image_feat.npy`.
         text_encoder: folder with an `encoder.json`, by default all-MiniLM-L6-v2.
         image_encoder: folder with an `encoder.json`, by default EfficientNet-Lite0.
-        batch_size: items that go through an encoder at once.
-        threads: for reading, decoding and encoding.
-        progress: whether to draw a bar on stderr, if that is a terminal.
+        batch_size: items per encoder call.
+        threads: threads for reading, decoding and encoding.
+        progress: show a progress bar on stderr, if that is a terminal.
 
     Returns:
-        Counts for each modality, and the first items whose content was broken: these get a row of
-        zeros and stop nothing.
+        Counts per modality and the first items with unreadable content; such items get zero rows.
 
     Raises:
-        InputError: table, columns, encoders or folders are wrong; nothing is written then.
+        InputError: table, columns, encoders or folders are invalid; nothing is written then.
     """
     if not text_columns and image_column is None:
-        raise InputError(f"{data}: neither text columns nor an image column are given")
+        raise InputError(f"{data}: give text columns, an image column or both")
     if batch_size < 1 or threads < 1:
         raise InputError("batch size and threads must be at least 1")
     content = read_item_content(data, text_columns, image_column)
-    folder = cache_folder()
-    # Both encoders first: a wrong one is reported before an hour of encoding by the other.
-    encoders: dict[Modality, ContentEncoder] = {}
+    folder = default_cache()
+    # Both encoders are opened first: an invalid one is reported before an hour of encoding.
+    encoders: dict[ContentKind, ContentEncoder] = {}
     if text_columns:
         encoders["text"] = _encoder("text", text_encoder, folder, threads)
     if image_column is not None:
         encoders["image"] = _encoder("image", image_encoder, folder, threads)
-    with VectorCache(folder / CACHE_FILE) as cache, quiet_pillow():
+    with VectorCache(folder / CACHE_FILE) as cache:
         return FeatureReport(
             [
                 _extract(modality, data, content, encoder, cache, batch_size, threads, progress)
@@ -82,7 +81,7 @@ def extract_features(
         )
 
 
-def _encoder(kind: Modality, given: Path | None, cache: Path, threads: int) -> ContentEncoder:
+def _encoder(kind: ContentKind, given: Path | None, cache: Path, threads: int) -> ContentEncoder:
     if given is None:
         return (
             default_text_encoder(threads)
@@ -91,22 +90,22 @@ def _encoder(kind: Modality, given: Path | None, cache: Path, threads: int) -> C
         )
     encoder = load_encoder(given, threads)
     if encoder.spec.kind != kind:
-        raise InputError(f"{given}: is an encoder of kind {encoder.spec.kind}, not {kind}")
+        raise InputError(f"{given}: contains an encoder of kind {encoder.spec.kind}, not {kind}")
     return encoder
 
 
-def _contents(modality: Modality, data: Path, content: ItemContent) -> list[Content]:
+def _contents(modality: ContentKind, data: Path, content: ItemContent) -> list[ItemInput]:
     match modality:
         case "text":
-            found = [Content(row, text) for row, text in enumerate(content.texts) if text]
-            # Texts of like length in one batch: little padding to compute.
+            found = [ItemInput(row, text) for row, text in enumerate(content.texts) if text]
+            # Texts of similar length share a batch, which saves padding.
             return sorted(found, key=lambda c: len(str(c.source)))
         case "image":
-            return [Content(row, data / path) for row, path in enumerate(content.images) if path]
+            return [ItemInput(row, data / path) for row, path in enumerate(content.images) if path]
 
 
 def _extract(
-    modality: Modality,
+    modality: ContentKind,
     data: Path,
     content: ItemContent,
     encoder: ContentEncoder,
@@ -141,19 +140,19 @@ def _extract(
         n_absent=len(content.ids) - len(contents),
         n_broken=len(failed),
         broken=[
-            Problem(content.ids[c.row], _shown(modality, content, c.row), reason)
+            BrokenItem(content.ids[c.row], _shown(modality, content, c.row), reason)
             for c, reason in failed[:N_EXAMPLES]
         ],
         seconds=time.perf_counter() - start,
     )
 
 
-def _shown(modality: Modality, content: ItemContent, row: int) -> str:
+def _shown(modality: ContentKind, content: ItemContent, row: int) -> str:
     return content.images[row] if modality == "image" else repr(content.texts[row][:60])
 
 
 def _write(path: Path, features: NDArray[np.float32]) -> None:
-    """Replaces the file in one step: a reader sees the old one or the new one."""
+    """Replace the file atomically."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with fresh.open("wb") as file:

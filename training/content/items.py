@@ -1,4 +1,4 @@
-"""The columns of the items table that content is made from."""
+"""Reader of item content: the text and picture columns of the items table."""
 
 import math
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ import pyarrow as pa
 
 from bundle.errors import InputError
 from bundle.ids import IdMap
-from training.reading.columns import ids as checked_ids
-from training.reading.file import TABLE_SUFFIXES, Source
+from training.data.readers.columns import ids as checked_ids
+from training.data.readers.table_file import TABLE_SUFFIXES, TableFile
 
 ID_COLUMNS = ("item_id", "itemID")
 
 
 @dataclass(frozen=True)
 class ItemContent:
-    """I items in file order.
+    """Content of I items in file order.
 
     Attributes:
         ids: item ids ↔ rows.
-        texts: [I] the text columns of each item joined by ". ", "" if all are empty.
-        images: [I] the path of each item's picture as written, "" if there is none.
+        texts: [I] text columns of each item, joined by ". "; "" if all are empty.
+        images: [I] path of each item's picture as in the table, "" if there is none.
     """
 
     ids: IdMap
@@ -33,18 +33,23 @@ class ItemContent:
 def read_item_content(
     data: Path, text_columns: Sequence[str], image_column: str | None
 ) -> ItemContent:
-    """Reads `items.parquet`, `items.csv` or `items.jsonl` in `data`.
+    """Read `items.parquet`, `items.csv` or `items.jsonl` of a data folder.
+
+    Args:
+        data: the folder.
+        text_columns: columns with text, numbers or lists of texts.
+        image_column: column with paths of pictures; None for none.
 
     Raises:
-        InputError: there is none or more than one, it cannot be parsed, a column is missing, an id
-            is empty or repeated, or a value is neither text, number nor list of texts.
+        InputError: there is not exactly one such file, it cannot be parsed, a column is missing, an
+            id is empty or repeated, or a value has another type.
     """
     names = [f"items{suffix}" for suffix in TABLE_SUFFIXES]
     found = [data / name for name in names if (data / name).is_file()]
     if len(found) != 1:
-        what = "none of" if not found else "more than one of"
+        what = "none of" if not found else "several of"
         raise InputError(f"{data}: has {what} {', '.join(names)}")
-    source = Source(found[0])
+    source = TableFile(found[0])
     key, columns = _read(source, text_columns, image_column)
     ids = _ids(source, key, columns[key])
     if key == "itemID" and any(data.glob("*.inter")):
@@ -66,24 +71,23 @@ def read_item_content(
 
 
 def _read(
-    source: Source, text_columns: Sequence[str], image_column: str | None
+    source: TableFile, text_columns: Sequence[str], image_column: str | None
 ) -> tuple[str, dict[str, list[object]]]:
-    """Name of the id column, and the values of all wanted columns."""
+    """Name of the id column, and the values of the requested columns."""
     header = source.header()
     key = next((name for name in ID_COLUMNS if name in header), ID_COLUMNS[0])
     wanted = [key, *text_columns, *([] if image_column is None else [image_column])]
     for name in wanted:
         if name not in header:
-            there = ", ".join(header)
-            raise source.error(f"the column is missing (there are: {there})", column=name)
-    # As text where the format leaves the choice: "00017" is an id and "1984" a title.
+            raise source.missing(name)
+    # Text formats are read as text: "00017" is an id and "1984" a title.
     table = source.read(dict.fromkeys(wanted, pa.string()), only=True)
     columns = {name: table[name].to_pylist() for name in wanted}
     columns[key] = checked_ids(source, table, key).to_pylist()
     return key, columns
 
 
-def _ids(source: Source, key: str, values: list[object]) -> IdMap:
+def _ids(source: TableFile, key: str, values: list[object]) -> IdMap:
     ids = [str(value) for value in values]
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
@@ -94,15 +98,15 @@ def _ids(source: Source, key: str, values: list[object]) -> IdMap:
     return IdMap(ids, key)
 
 
-def _check_numbering(source: Source, ids: IdMap) -> None:
-    """In the MMRec layout itemID is the row of the feature files: the table must agree."""
+def _check_numbering(source: TableFile, ids: IdMap) -> None:
+    """Refuse a table in another order than itemID, the row of feature files in the MMRec layout."""
     for row, external in enumerate(ids.ids):
         if external != str(row):
-            what = f"is {external} where {row} is expected: itemID numbers the rows of features"
+            what = f"is {external}, expected {row}: itemID must number the rows of features"
             raise source.error(what, row, "itemID")
 
 
-def _text(source: Source, column: str, row: int, value: object) -> str:
+def _text(source: TableFile, column: str, row: int, value: object) -> str:
     match value:
         case None:
             return ""
@@ -114,12 +118,12 @@ def _text(source: Source, column: str, row: int, value: object) -> str:
             return "" if math.isnan(value) else f"{value:g}"
         case list() if all(isinstance(part, str) for part in value):
             return ", ".join(part.strip() for part in value if part.strip())
-    raise source.error("neither text, number nor a list of texts", row, column)
+    raise source.error("is not a text, a number or a list of texts", row, column)
 
 
-def _picture(source: Source, column: str, row: int, value: object) -> str:
+def _picture(source: TableFile, column: str, row: int, value: object) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise source.error("not the path of a picture", row, column)
+        raise source.error("is not the path of a picture", row, column)
     return value.strip()

@@ -1,18 +1,18 @@
-"""What happened to the content of the items on its way to a feature file."""
+"""Report of a feature extraction."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 N_EXAMPLES = 10
-"""Broken items that a report names."""
+"""Maximum number of broken items that a report names."""
 
-Modality = Literal["text", "image"]
+ContentKind = Literal["text", "image"]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """An item whose content could not be encoded, and why."""
+class BrokenItem:
+    """An item whose content could not be encoded, and the reason."""
 
     item_id: str
     source: str
@@ -21,22 +21,22 @@ class Problem:
 
 @dataclass(frozen=True)
 class ModalityReport:
-    """One feature file and how it came about; the counts of items add up to `n_items`.
+    """Report of one feature file; the counts of items add up to `n_items`.
 
     Attributes:
         modality: `text` or `image`.
-        path: the file that was written.
+        path: the feature file.
         n_items: rows of the file.
         dim: columns of the file.
-        n_encoded: items that went through the encoder in this run.
-        n_cached: items whose vector was known from an earlier run.
+        n_encoded: items encoded in this run.
+        n_cached: items whose vector came from the cache.
         n_absent: items with an empty cell.
         n_broken: items whose content could not be encoded.
         broken: the first N_EXAMPLES of them.
-        seconds: wall-clock time, without loading the encoder.
+        seconds: wall-clock time in seconds, without loading the encoder.
     """
 
-    modality: Modality
+    modality: ContentKind
     path: Path
     n_items: int
     dim: int
@@ -44,11 +44,11 @@ class ModalityReport:
     n_cached: int
     n_absent: int
     n_broken: int
-    broken: list[Problem]
+    broken: list[BrokenItem]
     seconds: float
 
     def lines(self) -> list[str]:
-        """The report for people: a sentence, then one for each broken item that it names."""
+        """Text of the report: one line of counts, then one line per named broken item."""
         head = (
             f"{self.path.name}: {self.n_items} items × {self.dim}, {self.n_encoded} encoded, "
             f"{self.n_cached} from the cache, {self.n_absent} without {self.modality}, "
@@ -59,10 +59,10 @@ class ModalityReport:
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """What `extract_features` wrote, text first."""
+    """Report of `extract_features`, text first."""
 
     modalities: list[ModalityReport]
 
     def lines(self) -> list[str]:
-        """The report for people, line by line."""
+        """Text of the report, line by line."""
         return [line for modality in self.modalities for line in modality.lines()]

@@ -1,1 +1,1 @@
-"""A synthetic shop with drawn pictures and planted tastes, so that the right answer is known."""
+"""Synthetic shop with drawn pictures and known preferences, so that answers can be verified."""

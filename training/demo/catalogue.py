@@ -1,7 +1,7 @@
-"""A shop that does not exist: drawn products, titles, and users whose tastes are known.
+"""Generator of the synthetic shop: drawn products, titles, and users with known tastes.
 
-Nothing in it is anybody's data, and since the tastes are planted, it can be counted how many
-recommendations are right.
+It contains nobody's data, and since users' tastes are known, correct recommendations can be
+counted.
 """
 
 import csv
@@ -24,35 +24,39 @@ __all__ = ["TRUTH_FILE", "Truth", "make_catalogue", "taste_hit_rate"]
 TRUTH_FILE = "planted_tastes.json"
 
 MIN_ITEMS = 100
-"""Below, a taste would have too few items to like some and leave some."""
+"""Minimum number of items; with fewer, a taste has too few items to have seen some of them only."""
 
 ITEMS_OF_TASTE = 25
-"""Items that a category in one colour has at least, about."""
+"""Approximate minimum number of items of one category in one colour."""
 
 NO_PICTURE, NO_TITLE, COLD = 0.04, 0.03, 0.03
-"""Shares of the items; none lacks both picture and title."""
+"""Fractions of items without picture, without title (never both) and without interactions."""
 
 NOISE = 0.12
-"""Share of interactions that follow popularity and no taste."""
+"""Fraction of interactions that follow popularity instead of a taste."""
 
 OPENED_S, OPEN_S, VISITING_S = 1_735_689_600, 180 * 86_400, 30 * 86_400
-"""The shop's first day (2025-01-01), how long it is open and how long a user comes, in seconds."""
+"""The shop's first day (2025-01-01), its opening period and a user's active period, in seconds."""
 
 
 def make_catalogue(out: Path, *, n_items: int = 3000, n_users: int = 4000, seed: int = 7) -> Truth:
-    """Writes items.csv, interactions.csv, pictures/ and planted_tastes.json; the same each time.
+    """Write items.csv, interactions.csv, pictures/ and planted_tastes.json, deterministically.
 
     Each user has one to three tastes, such as blue mugs or striped hats, and has seen at most half
-    of the items that fit. Titles tell the looks in different words and sometimes leave one out.
+    of the matching items. Titles describe the looks in varying words and sometimes incompletely.
 
     Args:
-        out: a folder that is empty or does not exist yet.
-        n_items: at least MIN_ITEMS; the smaller, the fewer categories, colours and patterns.
-        n_users: at least 1.
-        seed: the only source of chance.
+        out: output folder, empty or absent.
+        n_items: number of items, at least MIN_ITEMS; more items have more categories, colours and
+            patterns.
+        n_users: number of users, at least 1.
+        seed: seed of all random numbers.
+
+    Returns:
+        Looks of all items and tastes of all users.
 
     Raises:
-        InputError: a number is too small, or `out` has something in it.
+        InputError: a number is too small, or `out` is not empty.
     """
     if n_items < MIN_ITEMS or n_users < 1:
         raise InputError(f"a demo needs at least {MIN_ITEMS} items and 1 user")
@@ -68,7 +72,7 @@ def make_catalogue(out: Path, *, n_items: int = 3000, n_users: int = 4000, seed:
 
 
 def _looks(n_items: int, rng: np.random.Generator) -> dict[str, Looks]:
-    """Items with all combinations about equally often, in random order."""
+    """Looks by item id; all combinations occur about equally often, in random order."""
     k = isqrt(n_items // ITEMS_OF_TASTE)
     combinations = [
         Looks(category, colour, pattern)
@@ -87,7 +91,7 @@ def _write_items(out: Path, looks: dict[str, Looks], rng: np.random.Generator) -
     without_title = without_picture + round(NO_TITLE * len(looks))
     cheapest = dict(zip(SHAPES, (6, 20, 45, 9, 12, 14, 25, 10, 15, 11, 7, 8), strict=True))
     rows = []
-    # One generator an item: what is drawn for one does not depend on the others.
+    # One generator per item, so that items do not depend on each other.
     for (item_id, look), place, own in zip(
         looks.items(), shuffled, rng.spawn(len(looks)), strict=True
     ):
@@ -109,10 +113,10 @@ def _write_items(out: Path, looks: dict[str, Looks], rng: np.random.Generator) -
 def _interactions(
     looks: dict[str, Looks], n_users: int, rng: np.random.Generator
 ) -> tuple[Truth, list[tuple[str, str, int]]]:
-    """Tastes, and who liked what when, in the order of time."""
+    """Tastes, and interactions (user, item, timestamp) in order of time."""
     items = list(looks)
     cold = rng.random(len(items)) < COLD
-    # Zipf's law, flattened at the top: else every user would have seen the same ten items.
+    # Zipf's law, flattened at the top, or every user would have seen the same ten items.
     popularity = 1 / (10 + rng.permutation(len(items))) ** 0.8
     popularity[cold] = 0
     tastes: dict[str, list[Taste]] = {}
@@ -139,7 +143,7 @@ def _interactions(
 
 
 def _tastes(looks: Sequence[Looks], rng: np.random.Generator) -> list[Taste]:
-    """Tastes of one user: those that a few items drawn at random suggest."""
+    """Tastes of one user, derived from a few random items."""
     found: list[Taste] = []
     for row in rng.integers(len(looks), size=rng.choice([1, 2, 3], p=[0.35, 0.4, 0.25])):
         look = looks[row]
@@ -156,7 +160,7 @@ def _tastes(looks: Sequence[Looks], rng: np.random.Generator) -> list[Taste]:
 def _basket(
     fitting: NDArray[np.bool_], popularity: NDArray[np.float64], rng: np.random.Generator
 ) -> list[int]:
-    """Distinct rows of items in random order, at most half of the fitting ones among them."""
+    """Items of one user: distinct rows in random order, at most half of the matching items."""
     wish = 5 + int(rng.geometric(0.12))
     n_noise = int(rng.binomial(wish, NOISE))
     n_liked = min(wish - n_noise, int((fitting & (popularity > 0)).sum()) // 2)

@@ -1,4 +1,4 @@
-"""Draws the demo shop's products: an object in a colour with a pattern, on a light ground."""
+"""Pictures of the demo shop's products: an object with colour and pattern on a light background."""
 
 import io
 import math
@@ -14,7 +14,7 @@ SIDE = 128
 """Width and height of a picture in pixels."""
 
 _WORK = 3 * SIDE // 2
-"""Drawn larger and reduced, for smooth edges."""
+"""Side of the canvas in pixels; pictures are drawn larger and reduced, for smooth edges."""
 
 Rgb: TypeAlias = tuple[int, int, int]
 
@@ -36,13 +36,13 @@ _GROUNDS: tuple[Rgb, ...] = ((246, 244, 240), (238, 242, 246), (244, 240, 246), 
 
 
 def draw_product(category: str, colour: str, pattern: str, rng: np.random.Generator) -> bytes:
-    """A PNG file of SIDE × SIDE pixels; `rng` varies tone, tilt, size, ground and pattern.
+    """Draw a product as a PNG file of SIDE × SIDE pixels.
 
     Args:
         category: a key of `SHAPES`.
         colour: a key of `COLOURS`.
         pattern: one of `PATTERNS`.
-        rng: where the variety comes from.
+        rng: varies tone, tilt, size, background and pattern.
     """
     base = _vary(COLOURS[colour], rng)
     mask, lines = _outline(category)
@@ -67,7 +67,7 @@ def _vary(colour: Rgb, rng: np.random.Generator) -> Rgb:
 
 
 def _tone(colour: Rgb, amount: float) -> Rgb:
-    """Towards white (amount 0…1) or black (-1…0)."""
+    """The colour, lightened (amount 0…1) or darkened (-1…0)."""
     target = 255 if amount > 0 else 0
     red, green, blue = (round(c + (target - c) * abs(amount)) for c in colour)
     return red, green, blue
@@ -75,7 +75,7 @@ def _tone(colour: Rgb, amount: float) -> Rgb:
 
 @cache
 def _outline(category: str) -> tuple[Image.Image, Image.Image]:
-    """What is filled and what is drawn over it, as masks."""
+    """Masks of a product's filled area and of the lines drawn over it."""
     mask, lines = Image.new("L", (_WORK, _WORK)), Image.new("L", (_WORK, _WORK))
     for stroke in SHAPES[category]:
         draw = ImageDraw.Draw(lines if stroke.role == "line" else mask)
@@ -96,8 +96,11 @@ def _outline(category: str) -> tuple[Image.Image, Image.Image]:
 def _place(
     layer: Image.Image, angle: float, scale: float, shift: tuple[float, float]
 ) -> Image.Image:
-    """Turned by `angle` (radians), scaled about the middle, and shifted by parts of the side."""
-    # Pillow wants the way back: for each pixel of the result, where it comes from.
+    """The layer, rotated by `angle` (radians), scaled about its centre and shifted.
+
+    `shift` is in fractions of the side.
+    """
+    # Pillow expects the inverse transformation, from result to source pixels.
     cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
     half = _WORK / 2
     x, y = half + shift[0] * _WORK, half + shift[1] * _WORK
@@ -107,7 +110,7 @@ def _place(
 
 
 def _shadow(placed: Image.Image) -> Image.Image:
-    """Soft and below right; blurred at a quarter of the size, where it costs a tenth."""
+    """Soft shadow below right; blurring at a quarter of the size takes a tenth of the time."""
     side = _WORK // 4
     small = ImageChops.offset(placed.resize((side, side)), 2, 3)
     faint = small.filter(ImageFilter.GaussianBlur(1.7)).point([round(v * 0.45) for v in range(256)])
@@ -116,7 +119,7 @@ def _shadow(placed: Image.Image) -> Image.Image:
 
 @cache
 def _light() -> Image.Image:
-    """To be multiplied with: full at one side, 16 % less at the other."""
+    """Lighting to multiply with: full at one side, 16 % darker at the other."""
     gradient = Image.linear_gradient("L").rotate(90).resize((_WORK, _WORK))
     shade = gradient.point([round(214 + v * 0.16) for v in range(256)])
     return Image.merge("RGB", (shade, shade, shade))
@@ -133,7 +136,7 @@ def _ground(top: Rgb) -> Image.Image:
 
 
 def _texture(base: Rgb, pattern: str, rng: np.random.Generator) -> Image.Image:
-    """A square of the item's colour with its pattern in a lighter tone."""
+    """Square texture in the item's colour, with its pattern in a lighter tone."""
     image = Image.new("RGB", (_WORK, _WORK), base)
     draw = ImageDraw.Draw(image)
     light = _tone(base, float(rng.uniform(0.62, 0.80)))

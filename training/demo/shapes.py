@@ -1,7 +1,7 @@
-"""Outlines of the demo shop's objects, in a square of side 1 with the origin at the top left.
+"""Shapes of the demo shop's products, in the unit square with the origin at the top left.
 
-Each object is a list of strokes. `body` strokes are filled with the item's pattern, `cut` strokes
-open a hole in it, `line` strokes are drawn over it in a darker tone of the item's colour.
+A shape is a list of strokes: `body` strokes are filled with the item's pattern, `cut` strokes make
+holes, and `line` strokes are drawn on top in a darker tone.
 """
 
 from typing import Literal, NamedTuple
@@ -10,13 +10,13 @@ Point = tuple[float, float]
 
 
 class Stroke(NamedTuple):
-    """One primitive; for ellipses and boxes, `points` are two opposite corners.
+    """One drawing primitive.
 
     Attributes:
-        role: what the stroke does.
-        form: its geometry; a `path` is an open line.
-        points: corners.
-        size: radius of a box's corners, or width of a line.
+        role: fill, hole or line.
+        form: geometry; a `path` is an open line.
+        points: corners; two opposite ones for ellipses and boxes.
+        size: corner radius of a box, or width of a line.
     """
 
     role: Literal["body", "cut", "line"]

@@ -1,4 +1,4 @@
-"""What the demo shop's users like, by construction: the right answers for a recommender."""
+"""Ground truth of the demo shop: tastes of users and looks of items."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bundle.errors import InputError
 
 @dataclass(frozen=True)
 class Looks:
-    """What can be seen in an item's picture and, mostly, read in its title."""
+    """Looks of an item, as in its picture and usually in its title."""
 
     category: str
     colour: str
@@ -21,14 +21,14 @@ class Looks:
 
 @dataclass(frozen=True)
 class Taste:
-    """A category in one colour, or in one pattern; the other one is None."""
+    """Taste for a category in one colour or in one pattern; the other one is None."""
 
     category: str
     colour: str | None = None
     pattern: str | None = None
 
     def fits(self, looks: Looks) -> bool:
-        """Whether an item that looks so is to this taste."""
+        """Whether an item with these looks matches the taste."""
         return (
             self.category == looks.category
             and self.colour in (None, looks.colour)
@@ -41,10 +41,10 @@ class Truth:
     """Tastes of all users and looks of all items.
 
     Attributes:
-        looks: by item_id.
-        tastes: by user_id, one to three.
-        seen: by user_id, the items of the user's interactions.
-        cold: items without any interaction.
+        looks: looks by item_id.
+        tastes: one to three tastes by user_id.
+        seen: items of the user's interactions by user_id.
+        cold: items without interactions.
     """
 
     looks: dict[str, Looks]
@@ -53,19 +53,23 @@ class Truth:
     cold: list[str]
 
     def matching(self, user_id: str) -> frozenset[str]:
-        """All items that fit one of the user's tastes; KeyError for an unknown user."""
+        """Items that match one of the user's tastes.
+
+        Raises:
+            KeyError: the user is unknown.
+        """
         tastes = self.tastes[user_id]
         return frozenset(
             item for item, looks in self.looks.items() if any(t.fits(looks) for t in tastes)
         )
 
     def wanted(self, user_id: str) -> frozenset[str]:
-        """Those of `matching` that the user has not seen: what should be recommended."""
+        """Matching items that the user has not seen: the ideal recommendations."""
         return self.matching(user_id).difference(self.seen[user_id])
 
 
 def taste_hit_rate(truth: Truth, user_id: str, item_ids: Sequence[str]) -> float:
-    """Share of the recommended items that fit a taste of the user, 0…1; 0 for an empty list.
+    """Fraction of recommended items that match a taste of the user; 0 for an empty list.
 
     Raises:
         KeyError: the user is unknown.
@@ -75,17 +79,17 @@ def taste_hit_rate(truth: Truth, user_id: str, item_ids: Sequence[str]) -> float
 
 
 def write_truth(truth: Truth, path: Path) -> None:
-    """Writes `truth` as JSON."""
+    """Write a `Truth` as JSON."""
     path.write_bytes(orjson.dumps(truth, option=orjson.OPT_INDENT_2))
 
 
 def read_truth(path: Path) -> Truth:
-    """Reads what `write_truth` wrote.
+    """Read a file written by `write_truth`.
 
     Raises:
-        InputError: the file is missing or holds something else.
+        InputError: the file is missing or invalid.
     """
     try:
         return TypeAdapter(Truth).validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: no planted tastes can be read ({error})") from error
+        raise InputError(f"{path}: cannot be read as planted tastes ({error})") from error

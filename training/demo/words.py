@@ -1,4 +1,4 @@
-"""Titles of the demo shop's products, as different people would write them."""
+"""Titles of the demo shop's products, in varying words."""
 
 import numpy as np
 
@@ -36,17 +36,17 @@ LOOKS = {
     "zigzag": (("zigzag", "with zigzags"), ("zigzag", "with a zigzag pattern")),
     "starry": (("starry", "with stars"), ("star-print", "with a star pattern")),
 }
-"""For each pattern, pairs of what stands before the noun and what may stand after it."""
+"""Per pattern, pairs of a word before the noun and a phrase after it."""
 
 _PRAISE = ("classic", "lovely", "handmade", "cosy", "everyday", "modern", "little", "vintage")
 
 
 def write_title(category: str, colour: str, pattern: str, rng: np.random.Generator) -> str:
-    """Such as "Red striped mug", "Lamp with stars, navy blue" or "Cosy pink throw pillow"."""
+    """Title such as "Red striped mug", "Lamp with stars, navy blue" or "Cosy pink throw pillow"."""
     noun = _pick(NOUNS[category], rng)
     hue = _pick(HUES[colour], rng)
     before, after = LOOKS[pattern][rng.integers(len(LOOKS[pattern]))]
-    # People leave things out; then only the picture tells.
+    # Some titles omit colour or pattern, which only the picture shows.
     shown = rng.random()
     if shown < 0.08:
         before = after = ""

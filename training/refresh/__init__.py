@@ -1,1 +1,1 @@
-"""From what happened while a bundle was served to the next bundle."""
+"""Refresh: builds the next bundle from the live one and the service's events and changes."""

@@ -1,12 +1,12 @@
-"""The archive of events: Parquet files in the store, written once, numbered from 1 on.
+"""Event archive: numbered, immutable Parquet files in the store.
 
 ```
 STORE/events/00000001.parquet
 ```
-Each part says in its metadata how far the sources were read with it, so that an event is in one
-part only, whatever is killed: a part is there as a whole, or not. A bundle names the newest part
-that is in it, so that the pointer to the live bundle says at the same time which events count.
-Where an archive was lost, the next one goes on with the number after that, and its parts say so.
+The metadata of each part store how far the sources had been read. Parts are written atomically, so
+each event is in exactly one part, even after a crash. A bundle names the newest part that it
+contains, so that the pointer to the live bundle also defines which events count. If an archive was
+lost, the next one continues with the following number, which its parts record as their first.
 """
 
 import json
@@ -21,14 +21,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bundle.errors import StoreError
-from bundle.local_storage import LocalStorage
-from bundle.storage import Storage
-from training.refresh.sources import EventSource, Positions
+from bundle.store.backend import Storage
+from bundle.store.local import LocalStorage
+from training.refresh.event_source import EventSource, Positions
 
 FOLDER = "events"
 METADATA = b"drepmrec"
 ROWS = 65_536
-"""Events that are read at a time."""
+"""Events per batch of a read; bounds memory."""
 SCHEMA = pa.schema(
     {
         "user_id": pa.string(),
@@ -46,14 +46,14 @@ class ArchivePart:
     """One file of the archive.
 
     Attributes:
-        number: its number.
-        place: where it lies.
-        rows: its events.
-        notes: number of the newest note when the events were read: of users who were erased
-            before, what is in it came after.
-        made_at: when it was written, s since 1970.
-        positions: how far the sources were read with it, by place.
-        first: number of the first part of its archive.
+        number: number of the part.
+        place: storage that holds it.
+        rows: number of events.
+        notes: number of the newest change when the events were read. Events of a user whose erasure
+            has a lower or equal number came after that erasure.
+        made_at: time of writing, in seconds since 1970.
+        positions: how far the sources had been read, by place.
+        first: number of the first part of this archive.
     """
 
     number: int
@@ -66,21 +66,21 @@ class ArchivePart:
 
 
 class Archive:
-    """The events of a store.
+    """The event archive of a store.
 
     Args:
-        storage: of the store.
-        scratch: a local folder for new parts that leave no trace in the store.
+        storage: storage of the store.
+        scratch: local folder for new parts, which then do not get into the store.
     """
 
     def __init__(self, storage: Storage, scratch: Path | None = None) -> None:
         self._places = [storage] if scratch is None else [storage, LocalStorage(scratch)]
 
     def parts(self) -> list[ArchivePart]:
-        """All parts by their number.
+        """All parts in order of their numbers.
 
         Raises:
-            StoreError: one cannot be read, or one is missing in between.
+            StoreError: a part cannot be read, or one is missing in between.
         """
         found = [
             _describe(place, name)
@@ -94,32 +94,32 @@ class Archive:
         return found
 
     def positions(self) -> Positions:
-        """How far the sources were read."""
+        """Read positions of the sources after the newest part."""
         return {
             place: position for part in self.parts() for place, position in part.positions.items()
         }
 
     def take_in(self, sources: list[EventSource], notes: int, refused: set[str], taken: int) -> int:
-        """Read what is new into a new part; nothing new makes none.
+        """Write new events into a new part, unless there are none.
 
         Args:
-            sources: what is read, in order.
-            notes: number of the newest note; it was read before.
-            refused: users whose events are left out of sources that nobody cleans.
-            taken: number of the newest part that is in the live bundle.
+            sources: event sources, read in this order.
+            notes: number of the newest change; read before the events.
+            refused: users whose events are skipped in sources without erasure.
+            taken: number of the newest part in the live bundle.
 
         Returns:
-            The events in it.
+            The number of new events.
 
         Raises:
-            StoreError: parts of which the live bundle was made are missing.
+            StoreError: parts that the live bundle contains are missing.
         """
         parts = self.parts()
         first, number = (parts[-1].first, parts[-1].number + 1) if parts else (taken + 1, taken + 1)
         if number <= taken:
             raise StoreError(
-                f"{self._places[0].root}/{FOLDER}: part {number} is missing, the live bundle was"
-                f" made from {taken}"
+                f"{self._places[0].root}/{FOLDER}: part {number} is missing; the live bundle"
+                f" contains the parts up to {taken}"
             )
         before = self.positions()
         after: dict[str, str] = {}
@@ -142,11 +142,11 @@ class Archive:
         return count
 
     def read(self, part: ArchivePart, erased: Mapping[str, int]) -> Iterator[pa.RecordBatch]:
-        """The events of a part in order, without those of users from before they were erased.
+        """Read the events of a part in order, without events before their user's erasure.
 
         Args:
-            part: which.
-            erased: number of the note of each erased user.
+            part: the part.
+            erased: number of the erasure of each erased user.
         """
         later = [user for user, number in erased.items() if number > part.notes]
         gone = pa.array(later, pa.string())
@@ -156,7 +156,7 @@ class Archive:
                 yield batch.filter(pc.invert(mine)) if len(gone) else batch
 
     def forget(self, erased: Mapping[str, int]) -> None:
-        """Write the parts anew that have events of users from before they were erased."""
+        """Rewrite the parts with events before their user's erasure, without these events."""
         for part in self.parts():
             if all(number <= part.notes for number in erased.values()):
                 continue
@@ -195,4 +195,4 @@ def _describe(place: Storage, name: str) -> ArchivePart:
         return ArchivePart(number=number, place=place, rows=metadata.num_rows, **label)
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
         where = f"{place.root}/{name}"
-        raise StoreError(f"{where}: is no part of an archive of events ({error})") from error
+        raise StoreError(f"{where}: is not a part of an event archive ({error})") from error

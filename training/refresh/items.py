@@ -1,47 +1,44 @@
-"""The items of the next bundle: those of the live one, and what changed since.
+"""Items of the next bundle: the live bundle's items with all changes applied.
 
-Shapes: I items of the live bundle, J of the next one.
+Shapes: I items of the live bundle, J items of the next one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from bundle.encoders import ItemEncoder
-from bundle.errors import InputError
+from bundle.catalogue.overlay import ItemChange, Overlay, build_overlay, columns_now
+from bundle.catalogue.values import json_rows
+from bundle.format.encoders import ItemEncoder
+from bundle.format.manifest import POPULARITY, Part
+from bundle.format.reader import Bundle
 from bundle.ids import IdMap
-from bundle.loading import Bundle
-from bundle.manifest import POPULARITY, Part
-from bundle.overlay import ItemChange, Overlay, build_overlay, columns_now
-from training.reading.features import read_contents
-from training.reading.file import TABLE_SUFFIXES, Source
-from training.reading.items import read_items
-from training.reading.layout import named, the_only
+from bundle.sorted_sets import difference
+from bundle.types import Floats
 
 BATCH = 1024
-"""Items that are encoded at a time."""
-
-Floats = NDArray[np.float32]
+"""Items per encoder call."""
 
 
 @dataclass(frozen=True)
 class NextItems:
-    """The items of the next bundle.
+    """Items of the next bundle.
 
     Attributes:
-        ids: the live bundle's that stay, in their order, then new ones.
+        ids: kept items of the live bundle in their order, then new items.
         vectors: [J, D].
         parts: [J, ΣW], see `item_parts.npy`.
-        table: their columns, J rows.
-        row_of: [I] item_idx of the live bundle → of the next, -1 for items that are gone.
-        has_new_vector: [J] whether the vector is not the live bundle's.
-        new: ids that the live bundle does not have.
-        overlay: the same changes as the service makes of them.
-        notes: what was left out, a sentence each.
+        table: metadata, J rows.
+        row_of: [I] item_idx in the live bundle → in the next, -1 for removed items.
+        has_new_vector: [J] whether the vector differs from the live bundle's.
+        new: ids that are not in the live bundle.
+        changed: number of new, removed and otherwise different items.
+        overlay: the same changes as an overlay of the live bundle, as the service applies them.
+        notes: changes that were skipped, one sentence each.
     """
 
     ids: IdMap
@@ -51,12 +48,13 @@ class NextItems:
     row_of: NDArray[np.int32]
     has_new_vector: NDArray[np.bool_]
     new: frozenset[str]
+    changed: int
     overlay: Overlay
     notes: list[str]
 
 
 def next_items(bundle: Bundle, changes: Iterable[ItemChange]) -> NextItems:
-    """Make the next bundle's items; vectors of new and changed ones are the item encoder's."""
+    """Apply item changes; the item encoder computes the vectors of new and changed items."""
     notes: list[str] = []
     newest = {change.item_id: change for change in changes}
     vectors, present = _encode(bundle.item_encoder, newest.values(), notes)
@@ -66,7 +64,7 @@ def next_items(bundle: Bundle, changes: Iterable[ItemChange]) -> NextItems:
     added = overlay.added.ids
     new = [item for item in added if item not in bundle.items]
     replaced = [item for item in added if item in bundle.items]
-    gone = np.setdiff1d(overlay.hidden, bundle.items.rows(replaced))
+    gone = difference(overlay.hidden, bundle.items.rows(replaced))
     stays = np.ones(len(bundle.items), np.bool_)
     stays[gone] = False
     row_of = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
@@ -90,16 +88,17 @@ def next_items(bundle: Bundle, changes: Iterable[ItemChange]) -> NextItems:
         row_of,
         has_new_vector,
         frozenset(new),
+        len(new) + len(gone) + _different(bundle, overlay),
         overlay,
         notes,
     )
 
 
 def shared_parts(vector: Floats, parts: Sequence[Part], present: Iterable[str]) -> Floats:
-    """What each part adds to a vector [D] that the item encoder made: [ΣW].
+    """Contributions [ΣW] of the parts to a vector [D] from the item encoder.
 
-    The encoder does not say what came from where: each column is shared evenly by those parts that
-    can have added to it: the modalities that the item has, and else all that use the column.
+    The encoder does not separate them, so each column is divided equally among the parts that may
+    have contributed: the item's modalities, or else all parts that use the column.
     """
     has = {POPULARITY, *present}
     able = np.zeros((len(parts), len(vector)))
@@ -113,56 +112,10 @@ def shared_parts(vector: Floats, parts: Sequence[Part], present: Iterable[str]) 
     return np.concatenate(blocks).astype(np.float32)
 
 
-def read_changes(path: Path, bundle: Bundle, deleted: frozenset[str]) -> list[ItemChange]:
-    """Changes from files: a table of items, or a folder with `items.*` and `<modality>_feat.*`.
-
-    Columns of the table replace those of the items. Features make new items; an item that the
-    bundle has keeps its vector. Items that are not in the table stay as they are.
-
-    Args:
-        path: the table or the folder, laid out as the data for a fit.
-        bundle: what it changes.
-        deleted: items that somebody deleted in the service; they stay so.
-
-    Raises:
-        InputError: something is wrong with a file; names it.
-    """
-    notes: list[str] = []
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = the_only(named(files, "items"), "more than one items table") if path.is_dir() else path
-    if found is None or found.suffix not in TABLE_SUFFIXES or not found.is_file():
-        raise InputError(f"{path}: there is no items table (.parquet, .csv or .jsonl)")
-    items = read_items(Source(found), ("item_id",), notes)
-    features: dict[str, dict[str, Floats]] = {}
-    for content in read_contents(files, notes) if path.is_dir() else []:
-        if content.features is None or content.modality not in bundle.manifest.modalities:
-            continue
-        width = bundle.manifest.modalities[content.modality]
-        if content.features.shape[1] != width:
-            found_width = content.features.shape[1]
-            raise InputError(f"{content.file}: {found_width} features, the bundle has {width}")
-        rows_of = items.ids if content.ids is None else content.ids
-        if len(rows_of) != content.n_rows:
-            raise InputError(f"{content.file}: {content.n_rows} rows, {len(rows_of)} items")
-        for item, row in zip(rows_of, content.features, strict=True):
-            if item not in bundle.items and row.any():
-                features.setdefault(item, {})[content.modality] = row
-    names = [name for name in bundle.item_table.schema.names if name in items.table.schema.names]
-    return [
-        ItemChange(
-            row["item_id"],
-            features=features.get(row["item_id"]),
-            columns={name: value for name, value in row.items() if name != "item_id"},
-        )
-        for row in items.table.select(names).to_pylist()
-        if row["item_id"] not in deleted
-    ]
-
-
 def _encode(
     encoder: ItemEncoder, changes: Iterable[ItemChange], notes: list[str]
 ) -> tuple[dict[str, Floats], dict[str, list[str]]]:
-    """Vectors [D] and modalities by item_id, of those that have features that fit."""
+    """Vectors [D] and modalities by item_id, for changes with valid features."""
     wanted: list[tuple[str, Mapping[str, Floats]]] = []
     for change in changes:
         if not change.features or change.deleted:
@@ -173,7 +126,7 @@ def _encode(
         ):
             wanted.append((change.item_id, change.features))
         else:
-            notes.append(f"item {change.item_id}: its features are not those of this bundle")
+            notes.append(f"item {change.item_id}: its features do not match the bundle's")
     vectors: dict[str, Floats] = {}
     for start in range(0, len(wanted), BATCH):
         batch = wanted[start : start + BATCH]
@@ -187,8 +140,24 @@ def _encode(
     return vectors, {item: list(has) for item, has in wanted}
 
 
+def _different(bundle: Bundle, overlay: Overlay) -> int:
+    """Number of the bundle's items that have another vector or other columns in an overlay."""
+    now = [row for row in json_rows(overlay.table) if row["item_id"] in bundle.items]
+    places = bundle.items.rows([row["item_id"] for row in now])
+    before = json_rows(bundle.item_table.take(pa.array(places)))
+    return sum(
+        row["item_id"] in overlay.added or without_nan(row) != without_nan(then)
+        for row, then in zip(now, before, strict=True)
+    )
+
+
+def without_nan(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with null in place of NaN, which JSON does not have and which equals nothing."""
+    return {name: None if value != value else value for name, value in row.items()}
+
+
 def _table(bundle: Bundle, overlay: Overlay, ids: IdMap) -> pa.Table:
-    """The columns of the next bundle's items: the newest that are known of each."""
+    """Metadata of the next bundle's items, the newest row of each."""
     both = pa.concat_tables([bundle.item_table, overlay.table])
     newest = {item: row for row, item in enumerate(both["item_id"].to_pylist())}
     return both.take(pa.array([newest[item] for item in ids.ids], pa.int64())).combine_chunks()

@@ -1,4 +1,4 @@
-"""The service's Redis: single, behind Sentinel or cluster."""
+"""Client of the service's Redis: single server, Sentinel or cluster."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,20 +6,21 @@ from typing import Any
 import redis
 
 from bundle.errors import InputError
-from training.refresh.errors import SourceError
+from bundle.events.redis_url import check_redis_url, sentinel_url
+from training.errors import SourceError
 
 TIMEOUT = 10.0
-"""What Redis may take for a reply, s."""
+"""Time-out for connecting and for a reply, in seconds; a refresh can wait longer than a request."""
 
 
 @dataclass(frozen=True)
 class RedisOptions:
-    """How the service uses a Redis.
+    """The service's options for its Redis.
 
     Attributes:
-        namespace: its `--redis-namespace`.
-        cluster: whether it is a cluster.
-        sentinel: name of the master; the URL is that of a Sentinel then.
+        namespace: the service's `--redis-namespace`.
+        cluster: whether the URL is that of a Redis Cluster.
+        sentinel: name of the master if the URL is that of a Sentinel, otherwise None.
     """
 
     namespace: str = "default"
@@ -28,12 +29,16 @@ class RedisOptions:
 
 
 def open_redis(url: str, options: RedisOptions) -> Any:
-    """A client that waits for each reply for TIMEOUT at most.
+    """Open a client.
 
     Raises:
-        InputError: that is no URL of a Redis.
+        InputError: the URL is invalid.
         SourceError: the cluster cannot be reached.
     """
+    try:
+        check_redis_url(url, options.cluster, options.sentinel is not None)
+    except InputError as error:
+        raise InputError(f"the URL of Redis {error}") from None
     common: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
@@ -47,19 +52,11 @@ def open_redis(url: str, options: RedisOptions) -> Any:
         return redis.Redis.from_url(url, **common)
     except redis.RedisError as error:
         raise SourceError(f"Redis: {error}") from error
-    except ValueError:
-        raise InputError("that is no URL of a Redis") from None
 
 
 def _master(url: str, name: str, common: dict[str, Any]) -> Any:
-    """A client of the master that the Sentinel of the URL names.
-
-    User, password and database of the URL are the master's.
-    """
-    untyped: Any = redis  # redis-py has no hints here
-    parsed: dict[str, Any] = dict(untyped.connection.parse_url(url))
-    address = parsed.pop("host", "localhost"), parsed.pop("port", 26379)
-    secure: dict[str, Any] = {"ssl": parsed.pop("connection_class", None) is not None}
-    secure |= {key: parsed.pop(key) for key in list(parsed) if key.startswith("ssl_")}
-    sentinel = untyped.Sentinel([address], sentinel_kwargs=common | secure)
-    return sentinel.master_for(name, **common, **secure, **parsed)
+    """A client of the master that the URL's Sentinel names."""
+    untyped: Any = redis  # redis-py has no type hints here
+    address, security, master = sentinel_url(dict(untyped.connection.parse_url(url)))
+    sentinel = untyped.Sentinel([address], sentinel_kwargs=common | security)
+    return sentinel.master_for(name, **common, **security, **master)

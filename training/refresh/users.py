@@ -1,7 +1,7 @@
-"""The users of the next bundle, block by block: histories, what they count, and vectors.
+"""Users of the next bundle, block by block: histories, weights and vectors.
 
-A block that is done lies on disk; a run that was killed goes on with the next one. Interactions are
-keys, user · J + item, ascending. Shapes: V users and J items of the next bundle.
+Finished blocks are stored on disk, so that an interrupted run resumes with the next block.
+Interactions are ascending keys, user · J + item. Shapes: V users and J items of the next bundle.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from bundle.csr import Csr
-from bundle.history import encode_histories
-from bundle.loading import Bundle
-from training.refresh.arrays import ArrayFile
+from bundle.events.history import encode_histories
+from bundle.format.reader import Bundle
+from bundle.sorted_sets import difference, is_member, last_of_each, unique
+from bundle.types import Floats
 from training.refresh.items import NextItems
-from training.refresh.spill import BLOCK_USERS, Spill
+from training.refresh.user_blocks import BLOCK_USERS, ArrayFile, Spill
 
-Floats = NDArray[np.float32]
 Keys = NDArray[np.int64]
 
 
 class Interactions(NamedTuple):
-    """Keys, ascending, and what each counts."""
+    """Interactions as ascending keys, and their weights."""
 
     keys: Keys
     weights: Floats
@@ -32,15 +32,15 @@ class Interactions(NamedTuple):
 
 @dataclass(frozen=True)
 class NextUsers:
-    """The users of the next bundle, in memory-mapped files.
+    """Users of the next bundle, in memory-mapped files.
 
     Attributes:
         vectors: [V, D].
-        seen: V × J.
-        weights: what each interaction counts.
-        encoded: [E] users whose vectors are new.
-        before: of users with held-out events, without these.
-        relevant: keys of the held-out events that are nothing that the user did before.
+        seen: V × J interactions.
+        weights: weights of the interactions.
+        encoded: [E] users whose vectors were computed again.
+        before: histories of the users with held-out events, without those events.
+        relevant: keys of held-out events with items new to the user.
     """
 
     vectors: Floats
@@ -52,15 +52,15 @@ class NextUsers:
 
 
 def next_users(bundle: Bundle, items: NextItems, spill: Spill, folder: Path) -> NextUsers:
-    """Make the users of the next bundle.
+    """Build the users of the next bundle.
 
-    Users whose history is as it was keep their vector; the others get that of the user encoder.
+    Users with an unchanged history keep their vector; the user encoder computes the others.
 
     Args:
-        bundle: the live one.
-        items: of the next one.
+        bundle: the live bundle.
+        items: items of the next bundle.
         spill: new events.
-        folder: where blocks and the finished arrays lie.
+        folder: folder for blocks and finished arrays.
     """
     starts = range(0, spill.n_users, BLOCK_USERS)
     paths = [folder / f"users-{start:09d}.npz" for start in starts]
@@ -78,7 +78,7 @@ def next_users(bundle: Bundle, items: NextItems, spill: Spill, folder: Path) -> 
 def _block(
     bundle: Bundle, items: NextItems, spill: Spill, start: int
 ) -> dict[str, NDArray[np.generic]]:
-    """The users from row `start` on."""
+    """Arrays of the block that starts with user `start`."""
     n, n_items = min(BLOCK_USERS, spill.n_users - start), len(items.ids)
     old = spill.kept[start : start + n]
     events = spill.block(start)
@@ -88,7 +88,7 @@ def _block(
     vectors[: len(old)] = bundle.user_vectors[old]
 
     differs = ~_contained(now, known) | items.has_new_vector[now.keys % n_items]
-    encoded = np.unique(now.keys[differs] // n_items)
+    encoded = unique(now.keys[differs] // n_items)
     indptr = _indptr(now.keys, n, n_items)
     seen = Csr(indptr, (now.keys % n_items).astype(np.int32), n_items)
     places = _places(indptr, encoded)
@@ -100,13 +100,13 @@ def _block(
         now.weights[places],
     )
 
-    is_out = np.isin(events["number"], spill.held_out)
+    is_out = is_member(events["number"], spill.held_out)
     before = _with_events(known, events[~is_out], start, n_items)
-    relevant = np.unique(_keys(events[is_out], start, n_items))
-    relevant = np.setdiff1d(relevant, before.keys, assume_unique=True)
-    liked = np.unique(before.keys[before.weights > 0] // n_items)
-    relevant = relevant[np.isin(relevant // n_items, liked)]
-    asked = np.isin(before.keys // n_items, relevant // n_items)
+    relevant = unique(_keys(events[is_out], start, n_items))
+    relevant = difference(relevant, before.keys)
+    liked = unique(before.keys[before.weights > 0] // n_items)
+    relevant = relevant[is_member(relevant // n_items, liked)]
+    asked = is_member(before.keys // n_items, relevant // n_items)
     shift = start * n_items
     return {
         "vectors": vectors,
@@ -121,7 +121,7 @@ def _block(
 
 
 def _of_bundle(bundle: Bundle, items: NextItems, old: NDArray[np.int64]) -> Interactions:
-    """What the live bundle knows of its users `old`, the first of a block; gone items left out."""
+    """Interactions in the live bundle of its users `old`, the first of a block, with kept items."""
     indptr = bundle.seen.indptr
     places = _places(indptr, old)
     users = np.repeat(np.arange(len(old)), indptr[old + 1] - indptr[old])
@@ -134,11 +134,11 @@ def _of_bundle(bundle: Bundle, items: NextItems, old: NDArray[np.int64]) -> Inte
 def _with_events(
     known: Interactions, events: NDArray[Any], start: int, n_items: int
 ) -> Interactions:
-    """`bundle.history.weigh` for a block: of each user and item the last event counts."""
+    """`bundle.events.history.weigh` for a block: the last event per user and item counts."""
     keys = np.concatenate([known.keys, _keys(events, start, n_items)])
     weights = np.concatenate([known.weights, events["weight"]])
-    unique, from_end = np.unique(keys[::-1], return_index=True)
-    return Interactions(unique, weights[::-1][from_end])
+    last = last_of_each(keys)
+    return Interactions(keys[last], weights[last])
 
 
 def _keys(events: NDArray[Any], start: int, n_items: int) -> Keys:
@@ -147,7 +147,7 @@ def _keys(events: NDArray[Any], start: int, n_items: int) -> Keys:
 
 
 def _contained(some: Interactions, others: Interactions) -> NDArray[np.bool_]:
-    """Which of some are among others, with the same weight."""
+    """Membership of some interactions in others, with the same weight."""
     if not len(others.keys):
         return np.zeros(len(some.keys), np.bool_)
     place = np.minimum(np.searchsorted(others.keys, some.keys), len(others.keys) - 1)
@@ -162,7 +162,7 @@ def _indptr(keys: Keys, n: int, n_items: int) -> NDArray[np.int64]:
 
 
 def _places(indptr: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the entries of some rows lie, one row after the other."""
+    """Positions of the entries of some CSR rows, one row after the other."""
     lengths = indptr[rows + 1] - indptr[rows]
     starts = np.cumsum(lengths) - lengths
     places: NDArray[np.int64] = np.repeat(indptr[rows] - starts, lengths)

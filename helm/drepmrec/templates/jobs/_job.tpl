@@ -1,6 +1,10 @@
-{{/* Spec of a Job, of (dict root name args values data): one of the values `refresh` and `training`. */}}
+{{/* Spec of a Job, for (dict root name args values); `values` are those of `refresh` or `training`. The
+name of the training Job is a hash of this text, comments included. It has no
+`ttlSecondsAfterFinished`: Helm deletes a Job that the values no longer describe, and would run one
+that is gone again at the next upgrade. */}}
 {{- define "drepmrec.jobSpec" -}}
 {{- $root := .root -}}
+{{- $refresh := eq .name "refresh" -}}
 {{- $secret := .root.Values.jobs.storeSecret | default .root.Values.store.existingSecret -}}
 {{- $cores := include "drepmrec.cores" .values.resources | quote -}}
 backoffLimit: {{ .values.backoffLimit }}
@@ -26,21 +30,38 @@ template:
     {{- with .values.tolerations }}
     tolerations: {{- toYaml . | nindent 6 }}
     {{- end }}
+    {{- if and $refresh .root.Values.state.existingClaim }}
+    # Processes of one node share a SQLite file, those of several nodes do not.
+    affinity:
+      podAffinity:
+        requiredDuringSchedulingIgnoredDuringExecution:
+          - topologyKey: kubernetes.io/hostname
+            labelSelector:
+              matchLabels: {{- include "drepmrec.selector" (list .root "service") | nindent 16 }}
+    {{- end }}
     containers:
       - name: {{ .name }}
         image: {{ include "drepmrec.image" (list .root .root.Values.image.training) }}
         imagePullPolicy: {{ .root.Values.image.pullPolicy }}
         args: {{- concat .args .values.args | toYaml | nindent 10 }}
-        {{- with $secret }}
-        envFrom: [{secretRef: {name: {{ . }}}}]
+        {{- if or $refresh $secret }}
+        envFrom:
+          {{- if $refresh }}
+          - configMapRef: {name: {{ include "drepmrec.fullname" .root }}}
+          {{- end }}
+          {{- with $secret }}
+          - secretRef: {name: {{ . }}}
+          {{- end }}
         {{- end }}
         env:
           # PyTorch and BLAS would take the node's cores.
           {{- range list "OMP_NUM_THREADS" "OPENBLAS_NUM_THREADS" "MKL_NUM_THREADS" }}
           - {name: {{ . }}, value: {{ $cores }}}
           {{- end }}
-          {{- with include "drepmrec.redisEnv" .root }}
+          {{- if $refresh }}
+          {{- with include "drepmrec.sharedEnv" .root }}
           {{- . | nindent 10 }}
+          {{- end }}
           {{- end }}
         resources: {{- toYaml .values.resources | nindent 10 }}
         {{- include "drepmrec.containerSecurity" .root | nindent 8 }}
@@ -51,6 +72,14 @@ template:
           {{- end }}
           {{- if .values.dataClaim }}
           - {name: data, mountPath: /data, readOnly: true}
+          {{- end }}
+          {{- if .values.cacheClaim }}
+          - {name: cache, mountPath: /cache}
+          {{- end }}
+          {{- if $refresh }}
+          {{- with include "drepmrec.sharedMounts" .root }}
+          {{- . | nindent 10 }}
+          {{- end }}
           {{- end }}
     volumes:
       - name: tmp
@@ -63,9 +92,18 @@ template:
       - name: data
         persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}
       {{- end }}
+      {{- with .values.cacheClaim }}
+      - name: cache
+        persistentVolumeClaim: {claimName: {{ . }}}
+      {{- end }}
+      {{- if $refresh }}
+      {{- with include "drepmrec.sharedVolumes" .root }}
+      {{- . | nindent 6 }}
+      {{- end }}
+      {{- end }}
 {{- end }}
 
-{{/* Spec of a CronJob, of the same. */}}
+{{/* Spec of a CronJob, for the same arguments. */}}
 {{- define "drepmrec.cronJobSpec" -}}
 {{- with .values -}}
 schedule: {{ .schedule | quote }}

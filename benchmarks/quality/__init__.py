@@ -1,0 +1,1 @@
+"""Quality of recommendations: tables of metrics, new items and users, a replayed log."""

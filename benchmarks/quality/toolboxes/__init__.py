@@ -1,0 +1,1 @@
+"""Models of public toolboxes, trained in environments of their own."""

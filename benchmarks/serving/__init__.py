@@ -1,0 +1,1 @@
+"""Speed of the service and of its search."""

@@ -1,0 +1,66 @@
+"""Redis clients: for a single server, Sentinel or a cluster, by the settings."""
+
+from typing import Any, TypeAlias
+
+from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
+from redis.backoff import NoBackoff
+
+import service.redis.timeouts  # noqa: F401  # makes those of redis-py patient
+from bundle.events.redis_url import sentinel_url
+from service.settings import Settings
+
+Client: TypeAlias = Redis | RedisCluster
+
+
+def open_client(settings: Settings, timeout: float, connections: int | None = None) -> Client:
+    """A client that is not connected yet.
+
+    Args:
+        settings: the configuration, with a Redis URL.
+        timeout: for connecting and for each reply, in seconds.
+        connections: maximum number of connections; no limit by default.
+    """
+    assert settings.redis_url is not None
+    url = settings.redis_url.get_secret_value()
+    # A retry would cost a second timeout; the caller has a better fallback.
+    retry = Retry(NoBackoff(), 0)
+    common: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        "protocol": 2,
+    }
+    if settings.redis_cluster:
+        return RedisCluster.from_url(
+            url, max_connections=connections or 2**31, retry=retry, **common
+        )
+    if settings.redis_sentinel is not None:
+        options: dict[str, Any] = {"max_connections": connections, "retry": retry}
+        return _master(url, settings.redis_sentinel, common, options)
+    return Redis.from_url(url, max_connections=connections, retry=retry, **common)
+
+
+async def close_client(client: Client) -> None:
+    """Close all connections of a client, those to Sentinels included."""
+    await client.aclose()
+    if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.sentinel_manager.aclose()
+
+
+async def drop_connections(client: Client) -> None:
+    """Close the connections of a client, which makes new ones when it needs them."""
+    if isinstance(client, RedisCluster):
+        await client.aclose()
+    else:
+        await client.connection_pool.disconnect()
+
+
+def _master(url: str, name: str, common: dict[str, Any], options: dict[str, Any]) -> Redis:
+    """A client that asks the URL's Sentinel for the master whenever it connects."""
+    address, security, of_master = sentinel_url(dict(parse_url(url)))
+    # redis-py has no type hints here.
+    sentinel = Sentinel([address], sentinel_kwargs=common | security)  # type: ignore[no-untyped-call]
+    master: Redis = sentinel.master_for(name, **common, **security, **of_master, **options)
+    return master

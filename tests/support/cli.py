@@ -1,0 +1,18 @@
+"""`python -m training` in a process, as users run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def training(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; the exit code is checked, a traceback is a failure."""
+    done = subprocess.run(
+        [sys.executable, "-m", "training", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    return done

@@ -1,0 +1,68 @@
+"""Rankings in blocks of users, and samples of users."""
+
+import numpy as np
+import pytest
+import torch
+
+from bundle.csr import Csr
+from training.fitting import ranking
+from training.fitting.ranking import evaluate_users, inner_products, of_sampled_users, rank_all
+
+N_USERS, N_ITEMS = 50, 40
+
+
+def random_csr(n: int, seed: int) -> Csr:
+    rng = np.random.default_rng(seed)
+    return Csr.from_pairs(
+        rng.integers(N_USERS, size=n), rng.integers(N_ITEMS, size=n), N_USERS, N_ITEMS
+    )
+
+
+def vectors(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Small integers, so that scores are exact and many are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    users = torch.randint(-2, 3, (N_USERS, 4), generator=generator)
+    return users.float(), torch.randint(-2, 3, (N_ITEMS, 4), generator=generator).float()
+
+
+@pytest.mark.parametrize(("limit", "largest"), [(2**26, N_USERS), (7 * N_ITEMS + 1, 7), (1, 1)])
+def test_blocks_are_bounded_and_do_not_change_the_result(
+    monkeypatch: pytest.MonkeyPatch, limit: int, largest: int
+) -> None:
+    users, items = vectors(0)
+    score, masked, all_users = inner_products(users, items), random_csr(300, 1), np.arange(N_USERS)
+    whole = rank_all(score, all_users, masked, 21)
+    sizes = []
+
+    def counted(block: np.ndarray) -> torch.Tensor:
+        sizes.append(len(block))
+        return score(block)
+
+    monkeypatch.setattr(ranking, "BLOCK_SCORES", limit)
+    parts = rank_all(counted, all_users, masked, 21)
+    assert max(sizes) == largest
+    assert sum(sizes) == N_USERS
+    assert np.array_equal(whole[0], parts[0])
+    assert np.array_equal(whole[1], parts[1])
+
+
+def test_a_block_of_the_largest_catalogues_is_a_quarter_gibibyte() -> None:
+    assert ranking.BLOCK_SCORES * 4 == 256 * 2**20
+    assert ranking.BLOCK_SCORES // ranking.BLOCK == 65_536  # items up to which nothing changes
+
+
+def test_a_sample_of_users_keeps_their_relevant_items() -> None:
+    relevant, masked = random_csr(60, 2), random_csr(300, 1)
+    users = np.flatnonzero(relevant.lengths)
+    assert of_sampled_users(relevant, len(users), 0) is relevant
+    sample = of_sampled_users(relevant, 10, 0)
+    chosen = np.flatnonzero(sample.lengths)
+    assert len(chosen) == 10
+    assert sample.n_rows == N_USERS
+    assert all(np.array_equal(sample.row(u), relevant.row(u)) for u in chosen.tolist())
+    again, other = of_sampled_users(relevant, 10, 0), of_sampled_users(relevant, 10, 1)
+    assert np.array_equal(again.indptr, sample.indptr)
+    assert not np.array_equal(other.indptr, sample.indptr)
+    score = inner_products(*vectors(0))
+    whole, part = (evaluate_users(score, r, masked)["recall@20"] for r in (relevant, sample))
+    assert np.array_equal(part, whole[np.isin(users, chosen)])

@@ -1,0 +1,112 @@
+"""Evaluation during training: full ranking of all items for many users, on the model's device."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bundle.csr import Csr
+from training.evaluation.metrics import DEFAULT_KS, ranking_metrics, user_metrics
+
+BLOCK = 1024
+"""Maximum number of users per block."""
+BLOCK_SCORES = 2**26
+"""Maximum number of scores per block, 256 MiB. Larger buffers double the time through page faults;
+smaller blocks of a million items read all items too often."""
+
+
+@torch.no_grad()
+def rank_all(
+    score: Callable[[NDArray[np.int64]], Tensor], users: NDArray[np.int64], masked: Csr, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Top k items per user, masked items excluded.
+
+    Args:
+        score: user_idx [b] → scores [b, I], which may be overwritten.
+        users: [n] user_idx.
+        masked: users × items to exclude, usually train.
+        k: number of items, at most I are found.
+
+    Returns:
+        item_idx [n, k], padded with -1, and their scores.
+    """
+    k_cut = min(k, masked.n_cols)
+    item_idx = np.full((len(users), k), -1, np.int64)
+    scores = np.full((len(users), k), -np.inf, np.float32)
+    size = max(min(BLOCK, BLOCK_SCORES // max(masked.n_cols, 1)), 1)
+    for start in range(0, len(users), size):
+        block = users[start : start + size]
+        block_scores = score(block)
+        of_block = [masked.row(user) for user in block]
+        row_numbers = np.repeat(np.arange(len(block)), [len(items) for items in of_block])
+        block_scores[
+            torch.from_numpy(row_numbers), torch.from_numpy(np.concatenate(of_block)).long()
+        ] = -torch.inf
+        best = torch.topk(block_scores, k_cut, dim=1)
+        found = best.indices.masked_fill(best.values == -torch.inf, -1)
+        item_idx[start : start + size, :k_cut] = found.cpu().numpy()
+        scores[start : start + size, :k_cut] = best.values.cpu().numpy()
+    return item_idx, scores
+
+
+def of_sampled_users(relevant: Csr, most: int, seed: int) -> Csr:
+    """Relevant items of all users, or of a random sample of them; the other rows become empty.
+
+    Args:
+        relevant: users × items of the evaluated part.
+        most: maximum number of users with relevant items.
+        seed: of the sample.
+    """
+    users = np.flatnonzero(relevant.lengths)
+    if len(users) <= most:
+        return relevant
+    sample = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
+    lengths = np.zeros_like(relevant.lengths)
+    lengths[sample] = relevant.lengths[sample]
+    indptr = np.concatenate([[0], np.cumsum(lengths)])
+    return Csr(indptr, relevant.select(sample).indices, relevant.n_cols)
+
+
+def evaluate_scores(
+    score: Callable[[NDArray[np.int64]], Tensor],
+    relevant: Csr,
+    masked: Csr,
+    ks: tuple[int, ...] = DEFAULT_KS,
+) -> dict[str, float]:
+    """Metrics over all users with relevant items.
+
+    Args:
+        score: user_idx [b] → scores [b, I], which may be overwritten.
+        relevant: users × items of the evaluated part.
+        masked: users × items to exclude from the ranking.
+        ks: cut-offs.
+    """
+    users = np.flatnonzero(relevant.lengths).astype(np.int64)
+    item_idx, scores = rank_all(score, users, masked, max(ks) + 1)
+    return ranking_metrics(item_idx, scores, relevant.select(users), ks=ks)
+
+
+def evaluate_users(
+    score: Callable[[NDArray[np.int64]], Tensor],
+    relevant: Csr,
+    masked: Csr,
+    ks: tuple[int, ...] = DEFAULT_KS,
+) -> dict[str, NDArray[np.float64]]:
+    """Metrics per user, [n] each, of the users with relevant items in order of user_idx."""
+    users = np.flatnonzero(relevant.lengths).astype(np.int64)
+    item_idx, scores = rank_all(score, users, masked, max(ks) + 1)
+    return user_metrics(item_idx, scores, relevant.select(users), ks=ks)
+
+
+def evaluate_vectors(
+    users: Tensor, items: Tensor, relevant: Csr, masked: Csr, ks: tuple[int, ...] = DEFAULT_KS
+) -> dict[str, float]:
+    """Metrics of the inner products of users [U, D] and items [I, D]; see `evaluate_scores`."""
+    return evaluate_scores(inner_products(users, items), relevant, masked, ks)
+
+
+def inner_products(users: Tensor, items: Tensor) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Score function of users [U, D] and items [I, D]: user_idx [b] → scores [b, I]."""
+    return lambda user_idx: users[torch.from_numpy(user_idx).to(users.device)] @ items.T
