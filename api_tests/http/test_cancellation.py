@@ -1,6 +1,7 @@
 """Clients that close their connection during a request, and the requests of the others."""
 
 import asyncio
+import functools
 import json
 import random
 from typing import Any
@@ -54,7 +55,8 @@ def test_clients_that_close_their_connections_disturb_no_others(
     filling = start(redis_url=redis_server.url)
     for user_id in users:
         filling.get(f"/recommend/{user_id}")
-    wait_until(lambda: redis_server.client.dbsize() == len(users), "the vectors in Redis")
+    vectors = functools.partial(redis_server.client.keys, "*:user_vector:*")
+    wait_until(lambda: len(vectors()) == len(users), "the vectors in Redis")
 
     proxy = SlowProxy(redis_server.port, delay)
     service = start(
