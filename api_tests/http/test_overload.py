@@ -56,17 +56,17 @@ def request(path: str, *headers: str) -> bytes:
 
 
 def response(connection: socket.socket) -> tuple[int, str, bytes]:
-    """Status, head and body of the next response."""
+    """Status, head and body of the next response; what follows it stays to be read."""
     received = b""
     while b"\r\n\r\n" not in received:
-        piece = connection.recv(65_536)
+        piece = connection.recv(1)
         assert piece, received
         received += piece
-    head, _, body = received.partition(b"\r\n\r\n")
-    text = head.decode().lower()
+    text = received.decode().lower()
     length = int(text.partition("content-length: ")[2].split("\r\n")[0])
+    body = b""
     while len(body) < length:
-        body += connection.recv(65_536)
+        body += connection.recv(length - len(body))
     return int(text[9:12]), text, body
 
 
@@ -132,8 +132,43 @@ def test_a_client_that_leaves_gives_its_turn_up(
     for n in range(5):
         connect(service, request(f"/recommend/user-{n}")).close()
     last = ask(service, pool, 2)
+    in_progress(service, 2)  # those that left are not waited for until their turn
     redis_server.resume()
     assert first.result().status_code == last.result().status_code == 200
+    assert service.terminate() == 0
+
+
+def test_what_follows_a_request_that_waits_is_answered_after_it(
+    start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, connect: Connect
+) -> None:
+    service = hung_service(start, redis_server, max_concurrency=1)
+    first = ask(service, pool, 1)
+    in_progress(service, 1)
+    connection = connect(service, request("/recommend/user-2?k=2"))
+    in_progress(service, 2)
+    for k in 3, 4:
+        connection.sendall(request(f"/recommend/user-2?k={k}"))
+    redis_server.resume()
+    assert first.result().status_code == 200
+    for k in 2, 3, 4:
+        status, _, body = response(connection)
+        assert (status, len(httpx.Response(200, content=body).json()["items"])) == (200, k)
+    assert service.terminate() == 0
+
+
+def test_what_follows_a_request_that_is_refused_waits_in_its_turn(
+    start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, connect: Connect
+) -> None:
+    service = hung_service(start, redis_server, max_concurrency=1, max_wait=SHORT)
+    first = ask(service, pool, 1)
+    in_progress(service, 1)
+    connection = connect(service, request("/recommend/user-2?k=2"))
+    connection.sendall(request("/recommend/user-2?k=3"))
+    assert [response(connection)[0] for _ in range(2)] == [503, 503]
+    redis_server.resume()
+    assert first.result().status_code == 200
+    connection.sendall(request("/recommend/user-2?k=4"))
+    assert response(connection)[0] == 200
     assert service.terminate() == 0
 
 

@@ -116,11 +116,18 @@ class AdmittedHttp(BoundedHttp):
         self._admission: Admission = self.app_state["admission"]
         self._request: bytes | None = None
         """A request that waits for its turn."""
+        self._behind = b""
+        """Received bytes behind it."""
         self._admitted = False
         """Whether a request in progress has a place."""
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes: start a request, or let it wait."""
+        if self._request is not None:
+            # Reading goes on until then: to pause it takes four system calls a request.
+            self._behind += data
+            self.transport.pause_reading()
+            return
         quiet = self._idle() and not (self._coming or self._refused or self.flow.held)
         if not (quiet and _is_simple(data)):
             super().data_received(data)
@@ -130,7 +137,6 @@ class AdmittedHttp(BoundedHttp):
         else:
             self._request = data
             self._limit.wait(self)
-            self.transport.pause_reading()
             self._unset_keepalive_if_required()
             self._stop_waiting()
 
@@ -140,8 +146,8 @@ class AdmittedHttp(BoundedHttp):
         if request is None:
             return False
         self._admitted = True
-        self.transport.resume_reading()
         super().data_received(request)
+        self._receive_behind()
         return True
 
     def refuse(self) -> None:
@@ -154,11 +160,11 @@ class AdmittedHttp(BoundedHttp):
         if not keeps:
             self.transport.close()
             return
-        self.transport.resume_reading()
         self._limit.rest(self, self.loop.time())
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+        self._receive_behind()
 
     def close_idle(self) -> None:
         """Close the connection; it has no request."""
@@ -196,6 +202,13 @@ class AdmittedHttp(BoundedHttp):
         if request is not None:
             self._admission.metrics.in_work(-1)
         return request
+
+    def _receive_behind(self) -> None:
+        """Handle the bytes that arrived while the request before them waited."""
+        if self._behind:
+            data, self._behind = self._behind, b""
+            self.transport.resume_reading()
+            self.data_received(data)
 
     def _leave(self) -> None:
         if self._admitted:
