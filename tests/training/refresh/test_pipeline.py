@@ -1,10 +1,7 @@
 """The refresh: events and changes are in the next bundle, once, and as the service served them."""
 
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,12 +11,10 @@ from numpy.typing import NDArray
 
 from bundle.catalogue.catalogue import Catalogue
 from bundle.catalogue.overlay import ItemChange
-from bundle.errors import InputError, StoreError
 from bundle.events.history import fold_in, weigh
 from bundle.events.records import Event
 from bundle.format.reader import Bundle
 from bundle.store.store import BundleStore
-from tests.support.data.bundles import make_contents
 from tests.support.data.event_logs import (
     StateWriter,
     archived_events,
@@ -28,23 +23,8 @@ from tests.support.data.event_logs import (
     history_of,
     random_events,
     run_refresh,
-    store_with_bundle,
 )
-from tests.support.running.object_stores import StoreBackend, skip_lease_settling
-from training.refresh.file_source import EventFiles
 from training.refresh.pipeline import Outcome
-from training.refresh.redis_client import RedisOptions
-from training.refresh.sources import open_source
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> BundleStore:
-    return store_with_bundle(tmp_path / "store")
-
-
-@pytest.fixture
-def state_writer(store: BundleStore) -> StateWriter:
-    return StateWriter(Path(store.root))
 
 
 def as_served(
@@ -220,182 +200,3 @@ def test_erased_users_are_in_no_bundle_and_no_archive(
     assert "user-1" not in again.users and "new" not in again.users
     assert history_of(again, "user-9") == {"item-3": 2.0}
     assert history_of(again, "user-5")["item-1"] == 1
-
-
-@pytest.mark.slow
-def test_dropped_files_are_taken_in_once(store: BundleStore, tmp_path: Path) -> None:
-    drops = tmp_path / "drops"
-    drops.mkdir()
-    (drops / "a.csv").write_text(
-        "user_id,item_id,weight,timestamp\nann,item-1,2,5\nann,item-2,1,6\n"
-    )
-    (drops / "b.jsonl").write_text('{"user_id": "bob", "item_id": "item-1"}\n')
-    (drops / "readme.txt").write_text("not events")
-    run_refresh(store, drops)
-    assert history_of(store.load(), "ann") == {"item-1": 2.0, "item-2": 1.0}
-    assert run_refresh(store, drops) == Outcome(None, None)
-    (drops / "c.csv").write_text("user_id,item_id\nann,item-1\n")
-    run_refresh(store, drops)
-    assert history_of(store.load(), "ann") == {"item-1": 1.0, "item-2": 1.0}
-    (drops / "a.csv").write_text("user_id,item_id\nann,item-9\n")
-    with pytest.raises(InputError, match=r"a\.csv: has changed since it was read"):
-        run_refresh(store, drops)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("user_id,timestamp\nann,1\n", r"bad\.csv, column 'item_id': is missing"),
-        ("user_id,item_id\nann,\n", r"bad\.csv, line 2, column 'item_id': the id is empty"),
-        ("user_id,item_id,weight\nann,a,much\n", r"bad\.csv.*'weight'"),
-    ],
-)
-def test_a_bad_file_is_refused_with_its_place_and_changes_nothing(
-    store: BundleStore, tmp_path: Path, text: str, message: str
-) -> None:
-    (tmp_path / "bad.csv").write_text(text)
-    version = store.current()
-    with pytest.raises(InputError, match=message):
-        run_refresh(store, tmp_path / "bad.csv")
-    assert store.current() == version
-    assert not (Path(store.root) / "events").exists()
-
-
-@pytest.mark.slow
-def test_items_from_files(store: BundleStore, state_writer: StateWriter, tmp_path: Path) -> None:
-    folder = tmp_path / "items"
-    folder.mkdir()
-    rows = [
-        {"item_id": "item-0", "title": "Zero", "category": "x"},
-        {"item_id": "item-9", "title": "Gone", "category": "x"},
-        {"item_id": "fresh", "title": "Fresh", "category": "y"},
-        {"item_id": "bare", "title": "No features", "category": "y"},
-    ]
-    (folder / "items.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    image = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
-    image[3] = 0
-    np.save(folder / "image_feat.npy", image)
-    state_writer.change_items(ItemChange("item-9", deleted=True))
-    before = store.load()
-    run_refresh(store, items=folder)
-    after = store.load()
-    assert after.items.ids == [i for i in before.items.ids if i != "item-9"] + ["fresh"]
-    assert after.item_table["title"].to_pylist()[0] == "Zero"
-    np.testing.assert_array_equal(after.item_vectors[0], before.item_vectors[0])
-    assert run_refresh(store, items=folder) == Outcome(None, None), "deleted items stay deleted"
-    np.save(folder / "image_feat.npy", image[:, :5])
-    with pytest.raises(InputError, match=r"image_feat\.npy: 5 features, expected 6"):
-        run_refresh(store, items=folder)
-
-
-def test_a_dry_run_compares_and_writes_nothing(
-    store: BundleStore, state_writer: StateWriter
-) -> None:
-    state_writer.add_events(random_events(np.random.default_rng(0), 200))
-    before = sorted(path for path in Path(store.root).rglob("*") if "lock" not in path.name)
-    outcome = run_refresh(store, dry_run=True)
-    assert outcome.version is None
-    assert outcome.report is not None
-    assert outcome.report.comparison.users > 0
-    assert sorted(path for path in Path(store.root).rglob("*") if "lock" not in path.name) == before
-    assert run_refresh(store).version == store.current()
-
-
-@pytest.mark.slow
-def test_a_store_in_an_object_store(
-    s3_backend: StoreBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    skip_lease_settling(monkeypatch)
-    store = s3_backend.store()
-    first = store.copy(store_with_bundle(tmp_path / "store"))
-    state_writer = StateWriter(tmp_path)
-    state_writer.add_events([event("user-1", "item-1"), event("new", "item-2")])
-    dry = run_refresh(store, state_writer.path, dry_run=True)
-    assert (dry.version, store.current()) == (None, first)
-    assert not [name for name in s3_backend.objects() if name.startswith(("events", "reports"))]
-    second = run_refresh(store, state_writer.path).version
-    assert store.current() == second
-    assert "new" in s3_backend.store(tmp_path / "another-cache").load().users
-    assert run_refresh(store, state_writer.path) == Outcome(None, None)
-    state_writer.erase_user("new")
-    third = run_refresh(store, state_writer.path).version
-    assert "new" not in store.load(third).users
-    [part] = [name for name in s3_backend.objects() if name.startswith("events")]
-    assert b"new" not in s3_backend.read(part)
-    assert f"reports/{third}.html" in s3_backend.objects()
-    s3_backend.write(part, b"no Parquet")
-    with pytest.raises(StoreError, match=rf"^{s3_backend.url}/{part}: "):
-        run_refresh(store, state_writer.path)
-    assert not [name for name in s3_backend.objects() if name.startswith("locks")]
-
-
-def test_a_refresh_is_refused_during_another_and_after_a_publication(
-    store: BundleStore, state_writer: StateWriter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    state_writer.add_events([event("user-1", "item-1")])
-    with store.alone("refresh"), pytest.raises(StoreError, match="another process is refreshing"):
-        run_refresh(BundleStore(store.root))
-    # Another bundle is published during a refresh.
-    publish = BundleStore.publish
-
-    def late(self: BundleStore, *arguments: Any) -> str:
-        publish(self, make_contents(60, 40, 8, rng=np.random.default_rng(5)))
-        return publish(self, *arguments)
-
-    monkeypatch.setattr(BundleStore, "publish", late)
-    with pytest.raises(StoreError, match="another bundle was published in the meantime"):
-        run_refresh(store)
-    assert store.load().manifest.taken.events == 0
-
-
-def test_events_leave_the_log_when_a_live_bundle_has_them(
-    store: BundleStore, state_writer: StateWriter
-) -> None:
-    state_writer.add_events([event("user-1", "item-1")])
-    log = open_source(str(state_writer.path), RedisOptions())
-    run_refresh(store)
-    assert [len(page.events) for page in log.read({})] == [1], "kept for a week"
-    state_writer.add_events([event("user-1", "item-2")])
-    run_refresh(store, keep_seconds=0.0)
-    assert list(log.read({})) == []
-    assert len(archived_events(store)) == 2
-    # The bundle before is live again: the archive has what the log has not.
-    store.rollback(store.versions()[0])
-    run_refresh(store)
-    assert {"item-1": 1.0, "item-2": 1.0}.items() <= history_of(store.load(), "user-1").items()
-
-
-def test_a_store_without_a_bundle_and_a_lost_part_are_refused(
-    store: BundleStore, state_writer: StateWriter, tmp_path: Path
-) -> None:
-    for number in range(2):
-        state_writer.add_events([event("user-1", f"item-{number}")])
-        run_refresh(store)
-    with pytest.raises(StoreError, match="nothing is published"):
-        run_refresh(BundleStore(tmp_path / "empty"), state_writer.path)
-    (Path(store.root) / "events" / "00000001.parquet").unlink()
-    state_writer.add_events([event("user-1", "item-5")])
-    with pytest.raises(StoreError, match="part 1 is missing"):
-        run_refresh(store)
-    part = Path(store.root) / "events" / "00000002.parquet"
-    part.rename(part.with_name("00000001.parquet"))
-    with pytest.raises(StoreError, match="part 2 is missing"):
-        run_refresh(store)
-    assert len(archived_events(store)) == 1, (
-        "nothing is written under a number that counts as known"
-    )
-    shutil.rmtree(Path(store.root) / "events")
-    (Path(store.root) / "events").mkdir()
-    (Path(store.root) / "events" / "00000001.parquet").write_bytes(b"no table")
-    with pytest.raises(StoreError, match="is not a part of an event archive"):
-        run_refresh(store)
-
-
-def test_sources_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.sqlite3"):
-        open_source(str(tmp_path / "gone.sqlite3"), RedisOptions())
-    with pytest.raises(InputError, match=r"gone\.csv"):
-        EventFiles(tmp_path / "gone.csv")
-    (tmp_path / "some.txt").write_text("")
-    with pytest.raises(InputError, match="unknown type of file"):
-        open_source(str(tmp_path / "some.txt"), RedisOptions())
