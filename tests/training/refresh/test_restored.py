@@ -12,18 +12,7 @@ from tests.support.data.event_logs import (
     event,
     history_of,
     run_refresh,
-    store_with_bundle,
 )
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> BundleStore:
-    return store_with_bundle(tmp_path / "store")
-
-
-@pytest.fixture
-def state_writer(store: BundleStore) -> StateWriter:
-    return StateWriter(Path(store.root))
 
 
 @pytest.mark.slow
