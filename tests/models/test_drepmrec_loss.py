@@ -1,0 +1,108 @@
+"""The loss: its terms, which parameters a term moves, and the rows of a batch."""
+
+import pytest
+import torch
+
+from models.drepmrec import DRepMRec
+from models.fusion import Line
+from models.trainable import Batch
+from tests.models.small_model import EVERY_TERM, N_ITEMS, interactions, make_batch, make_model
+
+
+@pytest.mark.parametrize("user_layers", [0, 1])
+def test_a_batchs_users_do_not_contain_the_item_that_is_ranked(user_layers: int) -> None:
+    """Moving the ranked item moves no user of its row, except over the user–user graph."""
+    model = make_model(user_layers=user_layers)
+    with torch.no_grad():
+        line = model.lines()["image"]
+        before = model._batch_users(line, make_batch())
+        moved = line.items.clone()
+        moved[0] = -moved[0]
+        line = line._replace(items=moved)
+        if line.users is not None:
+            still = model.lines()["image"]
+            change = model.users_of(Line(moved)) - model.users_of(Line(still.items))
+            line = line._replace(users=line.users + change / line.layers)
+        after = model._batch_users(line, make_batch())
+    ranked = make_batch().item_idx == 0
+    torch.testing.assert_close(before[ranked], after[ranked])
+    assert not torch.allclose(before[~ranked], after[~ranked])
+
+
+def gradients(model: DRepMRec, term: str) -> set[str]:
+    """Names of the parameters that a term's gradient moves."""
+    model.zero_grad(set_to_none=True)
+    model.loss(make_batch())[term].backward()
+    return {
+        name.split(".")[0]
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+
+
+def test_each_term_moves_what_it_should() -> None:
+    model = make_model(**EVERY_TERM)
+    lines = {"backbone", "encoders"}
+    assert gradients(model, "rank") == lines | {"bias"}
+    assert gradients(model, "line_rank") == lines | {"bias"}
+    assert gradients(model, "intra") == lines
+    assert gradients(model, "modality") == {"encoders"}
+    assert gradients(model, "sss") == {"encoders"}
+    assert gradients(model, "inter") == lines | {"projections"}
+
+
+@pytest.mark.parametrize(
+    ("reach", "moved"),
+    [
+        ("behaviour", {"backbone", "projections"}),
+        ("modal", {"encoders", "projections"}),
+    ],
+)
+def test_reach_of_inter_alignment_is_a_choice(reach: str, moved: set[str]) -> None:
+    model = make_model(inter_alignment=0.1, alignment_reach=reach)
+    assert gradients(model, "inter") == moved
+
+
+def test_terms_are_there_exactly_when_they_have_a_weight() -> None:
+    assert set(make_model(sss=0).loss(make_batch())) == {"rank"}
+    expected = {"rank", "line_rank", "intra", "modality", "inter", "sss"}
+    assert set(make_model(**EVERY_TERM).loss(make_batch())) == expected
+
+
+def test_weights_scale_their_terms() -> None:
+    once = make_model(sss=0.3, intra_alignment=0.1).loss(make_batch())
+    twice = make_model(sss=0.6, intra_alignment=0.2).loss(make_batch())
+    for name in ("sss", "intra"):
+        torch.testing.assert_close(twice[name], 2 * once[name])
+    torch.testing.assert_close(twice["rank"], once["rank"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranking", ["softmax", "bpr"])
+@pytest.mark.parametrize("backbone", ["items", "lightgcn"])
+def test_a_few_steps_order_what_was_liked_before_what_was_not(ranking: str, backbone: str) -> None:
+    model = make_model(ranking=ranking, backbone=backbone, leave_one_out=False)
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    users, items = interactions()
+    batch = Batch(users, items, torch.arange(N_ITEMS))
+    for _ in range(80):
+        optimiser.zero_grad()
+        torch.stack(list(model.loss(batch).values())).sum().backward()
+        optimiser.step()
+    vectors = model()
+    scores = vectors.users @ vectors.items.T
+    liked = torch.zeros_like(scores, dtype=torch.bool)
+    liked[users, items] = True
+    assert scores[liked].mean() > scores[~liked].mean() + 0.3
+
+
+def test_rows_that_leave_nothing_of_the_user_are_left_out() -> None:
+    model = make_model()
+    users, items = interactions()
+    model.history.counts[[2, 5]] = 1.0
+    batch = model._informative(make_batch())
+    kept = (users != 2) & (users != 5)
+    assert torch.equal(batch.user_idx, users[kept])
+    assert torch.equal(batch.item_idx, items[kept])
+    for everything in (make_model(leave_one_out=False), make_model(backbone="lightgcn")):
+        assert torch.equal(everything._informative(make_batch()).user_idx, users)
