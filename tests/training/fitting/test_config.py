@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from training.fitting.config import FitConfig, load_config
+from training.fitting.config import FitConfig, config_toml, load_config
 
 
 def test_assignments_beat_the_file_which_beats_the_defaults(tmp_path: Path) -> None:
@@ -67,3 +67,12 @@ def test_every_hyper_parameter_has_a_description() -> None:
     for section in ("model", "optim", "split"):
         fields = type(getattr(FitConfig(), section)).model_fields
         assert all(field.description for field in fields.values()), section
+
+
+def test_a_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> None:
+    config = load_config(
+        None, ["min_weight=4", "model.sss=1e-5", "model.fusion=sum", "model.free_embedding=false"]
+    )
+    for each in (config, FitConfig()):
+        (tmp_path / "c.toml").write_text(config_toml(each))
+        assert load_config(tmp_path / "c.toml", []) == each

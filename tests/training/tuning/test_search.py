@@ -1,122 +1,24 @@
-"""The search for hyper-parameters: resuming, refusals, and scores from valid alone."""
+"""The search for hyper-parameters: scores from valid alone, pruning, and the command."""
 
-import re
-import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from filelock import FileLock
 
-import training.tuning.search
 from bundle.csr import Csr
 from bundle.errors import InputError
 from tests.support.data.datasets import write_mmrec
-from tests.support.data.planted_groups import planted_dataset
-from tests.support.paths import DOCS
-from tests.support.running.processes import environment_with_tests
+from tests.training.tuning.small_search import SMALL, FakeFit, run_tune, stored
 from training.data.dataset import Dataset
 from training.data.split import Split
-from training.fitting.checkpoint import Progress
-from training.fitting.config import FitConfig, RunOptions, config_toml, load_config
+from training.fitting.config import RunOptions, load_config
 from training.fitting.trainer import DivergedError, fit_model
-from training.tuning.search import SearchResult, search_hyperparameters
-from training.tuning.search_space import (
-    SEARCH_SPACE,
-    Choice,
-    FloatRange,
-    IntRange,
-    check_space,
-    with_values,
-)
-from training.tuning.study import FIRST_EPOCHS, FIRST_TRIALS, MAX_ATTEMPTS, NAME
-
-SMALL = ["model.dim=4", "model.negatives=8", "optim.batch_size=256", "optim.max_epochs=2"]
-SPACE = {
-    "optim.learning_rate": FloatRange(1e-3, 1e-1, log=True),
-    "model.item_layers": IntRange(0, 2),
-    "model.sss": Choice((0.0, 0.3)),
-}
-
-
-def run_tune(
-    dataset: Dataset,
-    split: Split,
-    file: Path,
-    *,
-    trials: int = 2,
-    space: dict[str, Any] = SPACE,
-    config: FitConfig | None = None,
-    **options: Any,
-) -> SearchResult:
-    return search_hyperparameters(
-        split,
-        dataset.modalities,
-        dataset.fingerprint,
-        config or load_config(None, SMALL),
-        RunOptions(),
-        file,
-        trials=trials,
-        space=space,
-        **options,
-    )
-
-
-def stored(file: Path) -> list[optuna.trial.FrozenTrial]:
-    return optuna.load_study(study_name=NAME, storage=f"sqlite:///{file}").trials
-
-
-class FakeFit:
-    """In the place of `fit`: valid recall@20 epoch by epoch, for each call."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *courses: Any) -> None:
-        self.courses = list(courses)
-        self.seeds: list[int] = []
-        self.configs: list[FitConfig] = []
-        monkeypatch.setattr(training.tuning.search, "fit_model", self)
-
-    def __call__(
-        self, *arguments: Any, after_epoch: Callable[[Progress], None] | None
-    ) -> tuple[None, Progress]:
-        config, run = arguments[3:5]
-        self.seeds.append(run.seed)
-        self.configs.append(config)
-        course = self.courses.pop(0)
-        if isinstance(course, BaseException):
-            raise course
-        progress = Progress()
-        for value in course:
-            progress.epoch += 1
-            progress.best = {"recall@20": max(value, progress.best.get("recall@20", 0.0))}
-            if after_epoch:
-                after_epoch(progress)
-        return None, progress
-
-
-@pytest.mark.slow
-def test_a_study_continues_until_it_has_enough_trials(
-    dataset: Dataset, split: Split, tmp_path: Path
-) -> None:
-    file = tmp_path / "new" / "study.db"
-    first = run_tune(dataset, split, file, trials=1)
-    assert first.trial == 0
-    # The first trial is the starting configuration: all of its values lie in the space.
-    assert first.config == load_config(None, SMALL)
-    best = run_tune(dataset, split, file, trials=3)
-    assert best.counts == {"finished": 3, "pruned": 0, "diverged": 0}
-    trials = stored(file)
-    assert best.score == max(trial.value or 0.0 for trial in trials) >= first.score
-    assert best.config == with_values(load_config(None, SMALL), trials[best.trial].params)
-    assert len({trial.params["optim.learning_rate"] for trial in trials}) == 3
-    assert run_tune(dataset, split, file, trials=3) == best
-    assert len(stored(file)) == 3
+from training.tuning.search_space import SEARCH_SPACE
+from training.tuning.study import FIRST_EPOCHS, FIRST_TRIALS
 
 
 @pytest.mark.slow
@@ -167,127 +69,11 @@ def test_a_diverged_trial_fails_and_the_study_continues(
     assert stored(tmp_path / "study.db")[0].state == optuna.trial.TrialState.FAIL
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-import numpy as np
-import training.tuning.search
-from tests.training.tuning.test_search import run_tune
-from tests.support.data.planted_groups import planted_dataset
-from training.fitting.config import FitConfig
-from training.data.split import make_split
-dataset = planted_dataset()
-split = make_split(dataset, FitConfig().split, np.random.default_rng(0))
-real, calls = training.tuning.search.fit_model, []
-def fit_model(*arguments, after_epoch):
-    def kill(progress):
-        after_epoch(progress)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGKILL)
-    calls.append(1)
-    return real(*arguments, after_epoch=kill)
-training.tuning.search.fit_model = fit_model
-run_tune(dataset, split, Path(sys.argv[1]), trials=3)
-"""
-
-
-@pytest.mark.slow
-def test_resumes_after_kill_9(dataset: Dataset, split: Split, tmp_path: Path) -> None:
-    file = tmp_path / "study.db"
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(file)],
-        env=environment_with_tests(),
-        capture_output=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    running = optuna.trial.TrialState.RUNNING
-    assert [trial.state for trial in stored(file)][1] == running
-    best = run_tune(dataset, split, file, trials=3)
-    trials = stored(file)
-    assert best.counts == {"finished": 3, "pruned": 0, "diverged": 0}
-    assert len(trials) == 4
-    assert trials[1].params == trials[2].params
-    assert running not in {trial.state for trial in trials}
-
-
-@pytest.mark.slow
-def test_values_that_kill_every_process_are_given_up(
-    dataset: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "study.db"
-    for _ in range(MAX_ATTEMPTS):
-        FakeFit(monkeypatch, KeyboardInterrupt())
-        with pytest.raises(KeyboardInterrupt):
-            run_tune(dataset, split, file, trials=1)
-    fake = FakeFit(monkeypatch, [0.1])
-    run_tune(dataset, split, file, trials=1)
-    attempts = stored(file)
-    assert len(attempts) == MAX_ATTEMPTS + 1
-    assert all(trial.params == attempts[0].params for trial in attempts[:MAX_ATTEMPTS])
-    assert fake.configs[0] != with_values(load_config(None, SMALL), attempts[0].params)
-
-
 @pytest.mark.slow
 def test_no_trial_starts_after_the_timeout(dataset: Dataset, split: Split, tmp_path: Path) -> None:
     run_tune(dataset, split, tmp_path / "study.db", trials=1)
     best = run_tune(dataset, split, tmp_path / "study.db", trials=9, timeout=0)
     assert best.counts["finished"] == 1
-
-
-@pytest.mark.slow
-def test_a_file_holds_one_study(
-    dataset: Dataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "study.db"
-    FakeFit(monkeypatch, [0.1])
-    run_tune(dataset, split, file, trials=1)
-    other = planted_dataset(seed=1)
-    for changed, what in (
-        (lambda: run_tune(other, split, file), "other data"),
-        (
-            lambda: run_tune(dataset, split, file, config=load_config(None, ["model.dim=5"])),
-            "other configuration",
-        ),
-        (
-            lambda: run_tune(dataset, split, file, fixed=frozenset({"model.sss"})),
-            "other search space",
-        ),
-    ):
-        with pytest.raises(InputError, match=what) as refused:
-            changed()
-        assert refused.value.exit_code == 2
-        assert str(file) in str(refused.value)
-
-
-def test_other_files_and_studies_in_use_are_not_changed(
-    dataset: Dataset, split: Split, tmp_path: Path
-) -> None:
-    file = tmp_path / "notes.txt"
-    file.write_text("not a database " * 100)
-    with pytest.raises(InputError, match="is not a study"):
-        run_tune(dataset, split, file)
-    somebodys = tmp_path / "other.db"
-    connection = sqlite3.connect(somebodys)
-    connection.execute("CREATE TABLE orders (id INTEGER)")
-    connection.commit()
-    connection.close()
-    before = somebodys.read_bytes()
-    with pytest.raises(InputError, match="is not a study"):
-        run_tune(dataset, split, somebodys)
-    assert somebodys.read_bytes() == before
-    with (
-        FileLock(tmp_path / "study.db.lock"),
-        pytest.raises(InputError, match="another process is using"),
-    ):
-        run_tune(dataset, split, tmp_path / "study.db")
-
-
-def test_the_search_space_fits_the_configuration_and_its_description() -> None:
-    check_space(SEARCH_SPACE, FitConfig())
-    document = (DOCS / "guide" / "training.md").read_text()
-    described = set(re.findall(r"^\| `((?:model|optim)\.\w+)` \|", document, re.M))
-    assert described == set(SEARCH_SPACE)
 
 
 def command(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -317,31 +103,3 @@ def test_the_command_prints_toml_and_refuses_other_data(dataset: Dataset, tmp_pa
     write_mmrec(data, "\n".join(["userID\titemID", *rows[1:], ""]))
     refused = command(data, "--study", study, *options, code=2)
     assert refused.stderr.startswith(f"error: {study}: this study was started with other data")
-
-
-@pytest.mark.parametrize(
-    ("space", "message"),
-    [
-        ({"model.heat": FloatRange(0, 1)}, "the configuration has no key model.heat"),
-        ({"colour": FloatRange(0, 1)}, "the configuration has no key colour"),
-        ({"model.temperature": FloatRange(0, 1)}, "model.temperature: .*greater than 0"),
-        ({"model.item_layers": IntRange(0, 99)}, "model.item_layers: "),
-        ({"model.fusion": Choice(("concat", "glue"))}, "model.fusion: "),
-        ({}, "nothing to search"),
-    ],
-)
-def test_a_space_that_does_not_fit_is_refused_by_name(
-    dataset: Dataset, split: Split, tmp_path: Path, space: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(InputError, match=message):
-        run_tune(dataset, split, tmp_path / "study.db", space=space)
-    assert not (tmp_path / "study.db").exists()
-
-
-def test_a_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> None:
-    config = load_config(
-        None, ["min_weight=4", "model.sss=1e-5", "model.fusion=sum", "model.free_embedding=false"]
-    )
-    for each in (config, FitConfig()):
-        (tmp_path / "c.toml").write_text(config_toml(each))
-        assert load_config(tmp_path / "c.toml", []) == each
