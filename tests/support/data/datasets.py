@@ -23,6 +23,8 @@ MMREC = """userID\titemID\tx_label
 0\t3\t2
 """
 """Users 0 and 1, items 0 to 3; item 3 occurs in test only."""
+EYE = np.eye(5, 3, dtype=np.float16)
+"""Features of five items; the last two have none."""
 
 
 def write_rows(path: Path, rows: Rows) -> None:

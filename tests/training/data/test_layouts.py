@@ -1,6 +1,5 @@
 """Every layout of a folder gives the same kind of data set."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +8,17 @@ import pyarrow as pa
 import pytest
 
 from tests.support.data.datasets import (
+    EYE,
     FORMATS,
     ITEMS,
     LOG,
     MMREC,
-    write_graph,
     write_mmrec,
     write_rows,
     write_tables,
 )
 from training.data.dataset import TEST, TRAIN, VALID
 from training.data.load import read_dataset
-
-EYE = np.eye(5, 3, dtype=np.float16)
 
 
 def test_mmrec_items_are_the_rows_of_the_features(tmp_path: Path) -> None:
@@ -154,66 +151,6 @@ def test_equal_content_has_one_fingerprint(tmp_path: Path) -> None:
     assert read_dataset(folder).fingerprint not in prints
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_features_as_a_table_of_numbers(tmp_path: Path, form: str) -> None:
-    write_tables(tmp_path)
-    rows = [{"item_id": "new", "a": 1.5, "b": 2}, {"item_id": "007", "a": 3.0, "b": 4}]
-    write_rows(tmp_path / f"text_feat.{form}", rows)
-    text = read_dataset(tmp_path).modalities["text"]
-    assert text.features.tolist() == [[0, 0], [3, 4], [1.5, 2], [0, 0]]
-    assert text.present.tolist() == [False, True, True, False]
-
-
-@pytest.mark.parametrize("form", ["parquet", "jsonl"])
-def test_features_as_lists(tmp_path: Path, form: str) -> None:
-    write_tables(tmp_path)
-    rows: list[dict[str, Any]] = [
-        {"item_id": "new", "features": None},
-        {"item_id": "007", "features": [3.0, 4.0]},
-        {"item_id": "ü/β", "features": [0.0, 0.0]},
-    ]
-    write_rows(tmp_path / f"text_feat.{form}", rows)
-    text = read_dataset(tmp_path).modalities["text"]
-    assert text.features.tolist() == [[0, 0], [3, 4], [0, 0], [0, 0]]
-    assert text.present.tolist() == [False, True, False, False]
-
-
-def test_half_precision_is_widened_before_any_sum(tmp_path: Path) -> None:
-    wide = np.full((5, 4000), 60000, np.float16)
-    image = read_dataset(write_mmrec(tmp_path, image=wide)).modalities["image"]
-    assert image.features.sum(axis=1)[0] == pytest.approx(4000 * float(np.float16(60000)))
-
-
-def test_a_graph_beside_features_and_alone(tmp_path: Path) -> None:
-    write_mmrec(tmp_path, image=EYE)
-    idx = [[0, 1], [1, 0], [3, 2], [2, 4], [4, 4]]
-    cos = [[1, 0.5], [1, 0.5], [0.7, 1], [0.7, 0.1], [1.0004, 0]]
-    write_graph(tmp_path / "image_knn2.npz", idx, cos)
-    write_graph(tmp_path / "text_knn_2.npz", idx, cos)
-    data = read_dataset(tmp_path)
-    image, text = data.modalities["image"], data.modalities["text"]
-    assert image.neighbour_idx is not None
-    assert image.neighbour_idx.dtype == np.int32
-    assert image.neighbour_idx.tolist() == idx
-    assert image.neighbour_cos is not None
-    assert image.neighbour_cos.max() == 1
-    assert image.present.tolist() == [True, True, True, False, False]
-    assert text.features.shape == (5, 0)
-    assert text.present.all()
-
-
-def test_a_graph_follows_the_numbering_of_items(tmp_path: Path) -> None:
-    write_tables(tmp_path)
-    write_graph(tmp_path / "image_knn.npz", [[1, 0], [0, 1]], [[0.5, 1], [0.5, 1]])
-    (tmp_path / "image_items.txt").write_text("new\nü/β")
-    image = read_dataset(tmp_path).modalities["image"]
-    assert image.neighbour_idx is not None
-    assert image.neighbour_cos is not None
-    assert image.neighbour_idx.tolist() == [[2, 0], [1, 1], [0, 2], [3, 3]]
-    assert image.neighbour_cos.tolist() == [[0.5, 1], [0, 0], [0.5, 1], [0, 0]]
-    assert image.present.tolist() == [True, False, True, False]
-
-
 def test_repeated_pairs_keep_the_earliest(tmp_path: Path) -> None:
     log = [
         {**LOG[0], "timestamp": 5.0, "weight": 1.0, "split": "test"},
@@ -234,28 +171,6 @@ def test_repeated_pairs_keep_the_earliest(tmp_path: Path) -> None:
         "repeated interactions dropped, the earliest of each pair kept: 2; "
         "pairs with several split labels, the earliest label kept: 1"
     )
-
-
-def test_parquet_times_become_seconds(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "user_id": pa.array([1, 2]),
-            "item_id": pa.array(["a", "b"]).dictionary_encode(),
-            "timestamp": pa.array([1_500_000_000_123_456_789, 0], pa.timestamp("ns", "UTC")),
-        }
-    )
-    pa.parquet.write_table(table, tmp_path / "interactions.parquet")
-    data = read_dataset(tmp_path)
-    assert data.users.ids == ["1", "2"]
-    assert data.interactions.timestamp is not None
-    assert data.interactions.timestamp.tolist() == pytest.approx([1_500_000_000.123456, 0])
-
-
-def test_large_integer_ids_are_not_rounded(tmp_path: Path) -> None:
-    rows = [{"user_id": 9007199254740993, "item_id": "2020-01-01"}]
-    data = read_dataset(write_tables(tmp_path, "jsonl", rows, None))
-    assert data.users.ids == ["9007199254740993"]
-    assert data.items.ids == ["2020-01-01"]
 
 
 def test_the_summary_of_a_data_set(tmp_path: Path) -> None:
@@ -288,51 +203,6 @@ def test_what_is_not_read_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_byte_order_mark_blank_lines_and_unused_columns(tmp_path: Path) -> None:
-    text = "\ufeffuser_id,item_id,note\n\na,x,\n\n\nb,y,2\n\n"
-    (tmp_path / "interactions.csv").write_text(text)
-    data = read_dataset(tmp_path)
-    assert data.users.ids == ["a", "b"]
-    assert data.notes[0] == "interactions.csv: columns not used: note"
-
-
 def test_users_without_train_are_counted(tmp_path: Path) -> None:
     data = read_dataset(write_mmrec(tmp_path, MMREC + "7\t1\t2\n"))
     assert "users without train interactions: 1 of 3" in data.notes
-
-
-def test_columns_of_json_lines_are_the_keys_of_all_objects(tmp_path: Path) -> None:
-    lines: list[dict[str, Any]] = [
-        {"item_id": "x", "weight": 1, "user_id": "a", "timestamp": 4},
-        {"user_id": "a", "item_id": "y", "weight": 2, "timestamp": 5},
-        {"user_id": "b", "item_id": "x", "timestamp": 6.5, "weight": 3.5, "more": None},
-    ]
-    items: list[dict[str, Any]] = [
-        {"item_id": "x"},
-        {"item_id": "y", "title": "2020-01-01", "dates": ["2020-01-01"], "from": "2020-01-01"},
-    ]
-    data = read_dataset(write_tables(tmp_path, "jsonl", lines, items))
-    assert data.interactions.timestamp is not None
-    assert data.interactions.timestamp.tolist() == [4, 5, 6.5]
-    assert data.interactions.weight is not None
-    assert data.interactions.weight.tolist() == [1, 2, 3.5]
-    nothing = {"item_id": "x", "title": None, "dates": None, "from": None}
-    assert data.item_table.to_pylist() == [nothing, items[1]]
-
-
-def test_quotes_within_unquoted_fields_and_escaped_ones_are_text(tmp_path: Path) -> None:
-    write_tables(tmp_path, items=None)
-    text = 'item_id,title\n007,5" nail\nnew,"two\r\nlines, ""quoted"""\n"b,""c""",""\nü/β,"a\\"\n'
-    (tmp_path / "items.csv").write_bytes(text.encode())
-    titles = read_dataset(tmp_path).item_table["title"].to_pylist()
-    assert titles == ['5" nail', 'two\r\nlines, "quoted"', None, "a\\"]
-
-
-def test_windows_line_ends(tmp_path: Path) -> None:
-    (tmp_path / "tiny.inter").write_bytes(MMREC.replace("\n", "\r\n").encode())
-    assert read_dataset(tmp_path).items.ids == ["0", "1", "2", "3"]
-    rows = [json.dumps({"user_id": "a", "item_id": i}) for i in ("x", "y")]
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    (folder / "interactions.jsonl").write_bytes("\r\n".join(rows).encode())
-    assert read_dataset(folder).items.ids == ["x", "y"]
