@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+FAST = ["--set", "model.dim=16", "--set", "model.negatives=256", "--threads", "1"]
+"""Options of a fit that takes seconds."""
+
 
 def training(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; the exit code is checked, a traceback is a failure."""
