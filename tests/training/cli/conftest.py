@@ -7,9 +7,9 @@ import pytest
 from tests.support.cli import FAST, training
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A demo shop with features, and a store with a bundle fitted to it."""
+    """A demo shop with features, and a store with a bundle fitted to it; no test changes them."""
     root = tmp_path_factory.mktemp("fitted")
     data, store = root / "data", root / "store"
     training("demo", data, "--items", "400", "--users", "500")
