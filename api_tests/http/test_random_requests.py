@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.support.data.item_changes import FILTERS, random_columns
+from tests.support.data.item_changes import FILTERS, random_columns, random_features
 from tests.support.reference.reference_model import COLUMNS, DISLIKE, Replicas
 from tests.support.running.service_fixtures import UNUSUAL_IDS
 
@@ -28,8 +28,7 @@ Step = Callable[[Replicas], None]
 
 
 def features(seed: int) -> dict[str, list[float]]:
-    rng = np.random.default_rng(seed)
-    given = {"image": rng.standard_normal(6).tolist(), "text": rng.standard_normal(4).tolist()}
+    given = random_features(seed)
     if seed % 3 == 0:
         del given["image" if seed % 2 else "text"]
     return given

@@ -10,21 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from service.schemas.errors import ErrorBody
 from service.schemas.recommend import Recommendations
+from tests.support.data.item_changes import random_features
 from tests.support.reference.reference_model import Replicas
 from tests.support.running.processes import suspend
 from tests.support.running.servers import RunningService
 from tests.support.running.service_fixtures import UNUSUAL_IDS, StartService, new_reference
 from tests.support.waiting import DEADLINE, wait_until
-
-
-def features(seed: int) -> dict[str, list[float]]:
-    rng = np.random.default_rng(seed)
-    return {"image": rng.standard_normal(6).tolist(), "text": rng.standard_normal(4).tolist()}
 
 
 @pytest.mark.slow
@@ -81,7 +76,7 @@ def test_events_of_unknown_items_count_when_the_item_is_added(replicas: Replicas
     replicas.add_event("early", "item-of-tomorrow")
     answer = replicas.recommend("early")
     assert (answer["source"], answer["fallback_reason"]) == ("popular", "unknown_items")
-    replicas.put("item-of-tomorrow", features(1))
+    replicas.put("item-of-tomorrow", random_features(1))
     answer = replicas.recommend("early", exclude_seen=False)
     assert answer["source"] == "folded_in"
     assert answer["items"][0]["item_id"] == "item-of-tomorrow"
@@ -264,7 +259,7 @@ def test_the_workers_of_a_machine_share_one_file(
                     response = client.post("/events", json={"events": [body]})
                     assert response.json() == {"accepted": 0, "repeated": 1}
         with only(service, first) as client:
-            given: dict[str, Any] = {"features": features(3), "columns": {"title": "new"}}
+            given: dict[str, Any] = {"features": random_features(3), "columns": {"title": "new"}}
             assert client.put("/items/new", json=given).status_code == 200
             assert client.delete("/items/item-0").status_code == 204
             assert client.delete("/users/user-3").status_code == 204

@@ -15,7 +15,7 @@ from bundle.catalogue.overlay import ItemChange
 from bundle.events.records import pack_change
 from service.schemas.errors import ErrorBody
 from service.schemas.items import Item
-from tests.support.data.item_changes import FILTERS
+from tests.support.data.item_changes import FILTERS, random_features
 from tests.support.reference.reference_model import Replicas
 from tests.support.running.servers import RunningRedis
 from tests.support.running.service_fixtures import UNUSUAL_IDS, StartService
@@ -29,11 +29,6 @@ COLUMNS = {
     "new": True,
     "tags": ["red", "hot"],
 }
-
-
-def features(seed: int) -> dict[str, list[float]]:
-    rng = np.random.default_rng(seed)
-    return {"image": rng.standard_normal(6).tolist(), "text": rng.standard_normal(4).tolist()}
 
 
 def check_everything(replicas: Replicas) -> None:
@@ -60,7 +55,7 @@ def check_everything(replicas: Replicas) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("item_id", ["new-1", *UNUSUAL_IDS, "x" * 256])
 def test_a_new_item_is_in_all_answers(replicas: Replicas, item_id: str) -> None:
-    made = features(len(item_id))
+    made = random_features(len(item_id))
     answer = replicas.put(item_id, made, COLUMNS)
     Item.model_validate(answer)
     assert (answer["item_id"], answer["state"]) == (item_id, "new")
@@ -99,7 +94,7 @@ def test_other_columns(replicas: Replicas) -> None:
     replicas.put("item-7", columns={})
     assert replicas.get("/items/item-7")["columns"] == dict.fromkeys(COLUMNS)
     replicas.put("item-8", columns=COLUMNS)
-    replicas.put("item-9", features(9))  # keeps its columns
+    replicas.put("item-9", random_features(9))  # keeps its columns
     similar = replicas.get("/similar/item-52", k=500)["items"]
     titles = {item["item_id"]: item["title"] for item in similar}
     assert (titles["item-7"], titles["item-8"]) == (None, "Kettle")
@@ -113,7 +108,7 @@ def test_other_columns(replicas: Replicas) -> None:
 def test_new_features_of_an_item_that_users_have_seen(replicas: Replicas) -> None:
     user_id = "user-8"
     seen = replicas.reference.seen(user_id)[0]
-    replicas.put(seen, features(77), COLUMNS)
+    replicas.put(seen, random_features(77), COLUMNS)
     assert replicas.get(f"/items/{seen}")["state"] == "changed"
     answer = replicas.recommend(user_id, k=500)
     assert seen not in {item["item_id"] for item in answer["items"]}
@@ -127,7 +122,7 @@ def test_new_features_of_an_item_that_users_have_seen(replicas: Replicas) -> Non
 def test_a_deleted_item_is_never_served(replicas: Replicas) -> None:
     for item_id in ("item-53", "item-54"):
         replicas.add_event("loyal", item_id)
-    replicas.put("short-lived", features(4), COLUMNS)
+    replicas.put("short-lived", random_features(4), COLUMNS)
     ranking = [item["item_id"] for item in replicas.recommend("user-1")["items"]]
     best = next(item_id for item_id in ranking if item_id in replicas.reference.trained)
     for item_id in ("item-53", "short-lived", best):
@@ -140,7 +135,7 @@ def test_a_deleted_item_is_never_served(replicas: Replicas) -> None:
     response = replicas.request("DELETE", "/items/item-53")
     assert response.status_code == 404
     # It may come back: with other features, or as the bundle has it.
-    replicas.put("item-53", features(5))
+    replicas.put("item-53", random_features(5))
     replicas.put(best)
     replicas.recommend("loyal", k=500)
     check_everything(replicas)
@@ -156,7 +151,7 @@ def test_popular_items_without_the_deleted_ones(replicas: Replicas) -> None:
 
 def test_many_at_once_all_or_none(replicas: Replicas) -> None:
     items: list[dict[str, Any]] = [
-        {"item_id": f"bulk-{n}", "features": features(n)} for n in range(60)
+        {"item_id": f"bulk-{n}", "features": random_features(n)} for n in range(60)
     ]
     items += [{"item_id": f"item-{n}", "columns": {"price": 1.5}} for n in range(60, 100)]
     response = replicas.request("POST", "/items", json={"items": items})
@@ -237,18 +232,22 @@ def test_changes_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize("path", ["/items/", "/items/" + "x" * 257, "/items/%FF"])
 def test_ids_that_no_item_can_have(replicas: Replicas, path: str) -> None:
-    for method, body in (("PUT", {"features": features(0)}), ("DELETE", None), ("GET", None)):
+    for method, body in (
+        ("PUT", {"features": random_features(0)}),
+        ("DELETE", None),
+        ("GET", None),
+    ):
         response = replicas.request(method, path, json=body)
         assert (response.status_code, response.json()["error"]["field"]) == (422, "item_id")
     for item_id in ("", "x" * 257):
-        sent = {"items": [{"item_id": item_id, "features": features(0)}]}
+        sent = {"items": [{"item_id": item_id, "features": random_features(0)}]}
         response = replicas.request("POST", "/items", json=sent)
         assert response.json()["error"]["field"] == "items.0.item_id"
 
 
 def test_an_item_stored_by_one_replica_can_be_deleted_by_another(replicas: Replicas) -> None:
     for n in range(5):
-        body = {"features": features(n)}
+        body = {"features": random_features(n)}
         assert replicas.request("PUT", f"/items/brief-{n}", json=body).status_code == 200
         assert replicas.request("DELETE", f"/items/brief-{n}").status_code == 204
         replicas.agree_on(f"brief-{n}")
@@ -262,13 +261,13 @@ def test_concurrent_writers_leave_all_replicas_equal(replicas: Replicas) -> None
         service, item_id = replicas.services[n % 2], f"contested-{n % 3}"
         if n % 5 == 4:
             return int(service.client.delete(f"/items/{item_id}").status_code)
-        body = {"features": features(n), "columns": {"price": float(n)}}
+        body = {"features": random_features(n), "columns": {"price": float(n)}}
         return int(service.client.put(f"/items/{item_id}", json=body).status_code)
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(change, range(90))) <= {200, 204, 404}
     for n in range(3):
-        replicas.put(f"contested-{n}", features(n), {"price": 100.0 + n})
+        replicas.put(f"contested-{n}", random_features(n), {"price": 100.0 + n})
     check_everything(replicas)
 
 
@@ -278,7 +277,7 @@ def test_changes_survive_a_restart(
 ) -> None:
     for options in ({"state": tmp_path / "state"}, {"redis_url": redis_server.url}):
         first = start(**options)
-        first.client.put("/items/kept", json={"features": features(1), "columns": {}})
+        first.client.put("/items/kept", json={"features": random_features(1), "columns": {}})
         first.client.delete("/items/item-3")
         first.post("/events", json={"events": [{"user_id": "u", "item_id": "kept"}]})
         first.client.delete("/users/user-4")
@@ -303,7 +302,7 @@ def test_a_change_that_does_not_fit_the_bundle_is_counted_and_the_others_served(
         newest = "(SELECT 1 + coalesce(max(number), 0) FROM notes)"
         insert = f"INSERT INTO notes SELECT 'item', ?, {newest}, ?"
         connection.executemany(insert, [("odd", odd), ("", odd)])
-    service.client.put("/items/later", json={"features": features(1)})
+    service.client.put("/items/later", json={"features": random_features(1)})
     assert service.get("/items/later").json()["state"] == "new"
     assert service.get("/items/odd").status_code == 404
     assert service.metric("items_live", change="unfit") == 1
@@ -315,7 +314,7 @@ def test_a_change_that_does_not_fit_the_bundle_is_counted_and_the_others_served(
 @pytest.mark.slow
 def test_a_thousand_new_items_take_seconds(start: StartService, tmp_path: Path) -> None:
     service, other = (start(state=tmp_path / "s", max_body=5_000_000) for _ in range(2))
-    items = [{"item_id": f"n-{n}", "features": features(n)} for n in range(1000)]
+    items = [{"item_id": f"n-{n}", "features": random_features(n)} for n in range(1000)]
     before = service.cpu_seconds() + other.cpu_seconds()
     assert service.post("/items", json={"items": items}).json() == {"stored": 1000}
     wait_until(lambda: other.get("/items/n-999").status_code == 200, "the other replica")

@@ -52,6 +52,12 @@ def random_columns(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def random_features(seed: int) -> dict[str, list[float]]:
+    """Features of an item in both modalities, as a request has them."""
+    rng = np.random.default_rng(seed)
+    return {"image": rng.standard_normal(6).tolist(), "text": rng.standard_normal(4).tolist()}
+
+
 def contents_with_columns(
     n_items: int = N_ITEMS, user_ids: Sequence[str] | None = None
 ) -> BundleContents:
