@@ -58,6 +58,8 @@ AREAS: dict[str, tuple[str, list[str]]] = {
             "api_tests/http/test_cancellation.py",
             "api_tests/http/test_random_requests.py",
             "api_tests/http/test_authentication.py",
+            "api_tests/http/test_key_file.py",
+            "api_tests/http/test_cors.py",
         ],
     ),
     "Load": (

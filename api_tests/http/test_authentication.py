@@ -18,15 +18,7 @@ from tests.support.running.service_fixtures import Published, StartService
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-
 UNKNOWN = new_key()
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "keys.json"
-    path.write_text(entries(*KEYS))
-    return path
 
 
 def code(response: httpx.Response) -> tuple[int, str | None]:
@@ -152,50 +144,6 @@ def test_after_retry_after_a_key_is_accepted_again(start: StartService, key_file
     assert not refused()
 
 
-def test_keys_rotate_while_the_service_runs(start: StartService, key_file: Path) -> None:
-    service = start(keys=key_file)
-
-    def status(name: str) -> int:
-        return service.client.get("/info", headers=authorization(name)).status_code
-
-    for _ in range(3):
-        status("slow")
-    key_file.write_text(entries("slow", "reader"))
-    wait_until(lambda: service.events("key_file_read"), "the new file")
-    assert (status("reader"), status("writer")) == (200, 401)
-    assert status("slow") == 429  # a new file is no new bucket
-
-    for number, broken in enumerate(("[{]", "[]", entries("reader", scopes=["root"])), 1):
-        key_file.write_text(broken)
-        wait_until(lambda n=number: len(service.events("key_file_refused")) == n, "the refusal")
-    key_file.unlink()
-    wait_until(lambda: len(service.events("key_file_refused")) == 4, "the refusal")
-    assert service.metric("key_files_refused_total") == 4
-    assert status("reader") == 200
-    assert str(key_file) in service.events("key_file_refused")[0]["reason"]
-
-    # As Kubernetes changes a mounted secret: a link that names another folder.
-    for name in ("reader", "writer"):
-        (key_file.parent / name).mkdir()
-        (key_file.parent / name / "keys.json").write_text(entries(name))
-    key_file.symlink_to(key_file.parent / "reader" / "keys.json")
-    wait_until(lambda: len(service.events("key_file_read")) == 2, "the file behind the link")
-    key_file.with_suffix(".new").symlink_to(key_file.parent / "writer" / "keys.json")
-    key_file.with_suffix(".new").rename(key_file)
-    wait_until(lambda: status("reader") == 401, "the other file")
-    assert status("writer") == 403
-
-
-def test_each_worker_follows_the_file(start: StartService, key_file: Path) -> None:
-    service = start(keys=key_file, workers=2)
-    wait_until(lambda: len(service.events("serving")) == 2, "both workers")
-    key_file.write_text(entries("reader"))
-    wait_until(lambda: len(service.events("key_file_read")) == 2, "both workers")
-    for _ in range(20):
-        with httpx.Client(base_url=service.url) as client:
-            assert client.get("/info", headers=authorization("slow")).status_code == 401
-
-
 @pytest.fixture
 def recorded(start: StartService, key_file: Path) -> Iterator[tuple[RunningService, list[str]]]:
     """A service that logs everything, and a list for its answers; no key may be in either."""
@@ -280,38 +228,3 @@ def test_the_schema_names_the_scopes(start: StartService, key_file: Path) -> Non
                 assert f"scope `{scope}`" in operation["description"]
     open_schema = create_app(Settings(store="x")).openapi()
     assert open_schema["paths"]["/info"]["get"]["security"] == [*either, {}]
-
-
-def test_browser_requests_from_other_origins(start: StartService, key_file: Path) -> None:
-    shop = "https://shop.example"
-    preflight = {
-        "Origin": shop,
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "x-api-key,content-type",
-    }
-    closed = start()
-    assert closed.client.options("/events", headers=preflight).status_code == 405
-    asked = closed.client.get("/info", headers={"Origin": shop})
-    assert not any(name.startswith("access-control") for name in asked.headers)
-
-    service = start(keys=key_file, cors_origins=f"{shop}, http://localhost:3000")
-    allowed = service.client.options("/events", headers=preflight)  # browsers send no key here
-    assert allowed.status_code == 200
-    assert allowed.headers["access-control-allow-origin"] == shop
-    other = service.client.options(
-        "/events", headers=preflight | {"Origin": "https://evil.example"}
-    )
-    assert "access-control-allow-origin" not in other.headers
-    assert other.status_code == 400
-    assert other.json()["error"]["message"] == "Disallowed CORS origin"
-    assert other.json()["error"]["request_id"] == other.headers["x-request-id"]
-    for asked_for in (
-        {"Access-Control-Request-Method": "HEAD"},
-        {"Access-Control-Request-Headers": "content-encoding,content-type"},
-    ):
-        assert service.client.options("/info", headers=preflight | asked_for).status_code == 200
-    for headers, status in ((authorization("reader"), 200), ({}, 401)):
-        answer = service.client.get("/info", headers={"Origin": shop} | headers)
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, shop)
-        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
-        assert "access-control-allow-credentials" not in answer.headers
