@@ -55,6 +55,7 @@ AREAS: dict[str, tuple[str, list[str]]] = {
             "api_tests/http/test_parameters.py",
             "tests/service/http/test_unread.py",
             "api_tests/http/test_timeouts.py",
+            "api_tests/http/test_slow_clients.py",
             "api_tests/http/test_cancellation.py",
             "api_tests/http/test_random_requests.py",
             "api_tests/http/test_authentication.py",

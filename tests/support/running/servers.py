@@ -35,6 +35,8 @@ PATIENT = {
     "drain_seconds": 60,
 }
 """Time limits, s, that a busy machine does not reach; a test of a time limit sets its own."""
+SHORT_TIMEOUT = 0.6
+"""A request's time limit, s, in tests in which it has to pass."""
 
 
 def at(settings: Settings, url: str) -> Settings:
