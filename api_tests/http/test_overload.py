@@ -229,3 +229,31 @@ def test_connections_beyond_the_file_descriptors_wait_and_the_log_says_so(
         assert service.terminate() == 0
     finally:
         service.close()
+
+
+@pytest.mark.slow
+def test_requests_over_the_limit_are_refused_at_once(
+    start: StartService, redis_server: RunningRedis, published: Published
+) -> None:
+    service = hung_service(start, redis_server, max_concurrency=4, max_wait=0)
+
+    def one(n: int) -> httpx.Response:
+        with httpx.Client() as client:
+            return client.get(f"{service.url}/recommend/user-{n}", timeout=DEADLINE)
+
+    with ThreadPoolExecutor(12) as pool:
+        asked = [pool.submit(one, n) for n in range(12)]
+        # Four wait for Redis; all others are answered while they do.
+        wait_until(lambda: sum(future.done() for future in asked) == 8, "eight refusals")
+        refused = [future.result() for future in asked if future.done()]
+        redis_server.resume()
+        responses = [future.result() for future in asked]
+    for response in refused:
+        assert response.status_code == 503
+        assert response.headers["retry-after"] == "1"
+        assert response.json()["error"]["code"] == "overloaded"
+    for response in responses:
+        if response not in refused:
+            published.check(response.json())
+    assert service.metric("requests_shed_total") == 8
+    assert service.get("/recommend/user-50").status_code == 200

@@ -4,14 +4,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from bundle.events.vector_codec import encode_vector
 from tests.support.running.proxies import constant_reply_server
 from tests.support.running.servers import RunningRedis, RunningService
-from tests.support.running.service_fixtures import Published, StartService, hung_service
+from tests.support.running.service_fixtures import Published, StartService
 from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.slow
@@ -272,30 +271,3 @@ def test_redis_may_start_after_the_service(
     assert ask(service, published, "user-5")["degraded"]
     redis_server.start()
     wait_until(lambda: not service.get("/readyz").json()["degraded"], "Redis in use")
-
-
-def test_requests_over_the_limit_are_refused_at_once(
-    start: StartService, redis_server: RunningRedis, published: Published
-) -> None:
-    service = hung_service(start, redis_server, max_concurrency=4, max_wait=0)
-
-    def one(n: int) -> httpx.Response:
-        with httpx.Client() as client:
-            return client.get(f"{service.url}/recommend/user-{n}", timeout=DEADLINE)
-
-    with ThreadPoolExecutor(12) as pool:
-        asked = [pool.submit(one, n) for n in range(12)]
-        # Four wait for Redis; all others are answered while they do.
-        wait_until(lambda: sum(future.done() for future in asked) == 8, "eight refusals")
-        refused = [future.result() for future in asked if future.done()]
-        redis_server.resume()
-        responses = [future.result() for future in asked]
-    for response in refused:
-        assert response.status_code == 503
-        assert response.headers["retry-after"] == "1"
-        assert response.json()["error"]["code"] == "overloaded"
-    for response in responses:
-        if response not in refused:
-            published.check(response.json())
-    assert service.metric("requests_shed_total") == 8
-    assert service.get("/recommend/user-50").status_code == 200
