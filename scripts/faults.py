@@ -102,6 +102,7 @@ AREAS: dict[str, tuple[str, list[str]]] = {
             "tests/bundle/store/test_no_space.py",
             "tests/bundle/store/test_lease.py",
             "tests/bundle/store/test_object_store.py",
+            "tests/bundle/store/test_access.py",
         ],
     ),
     "Processes": (
