@@ -16,7 +16,7 @@ from service.state.base import NewChange, NewEvent, State, StateError
 from tests.support.running.processes import environment_with_tests
 from tests.support.running.proxies import SlowProxy
 from tests.support.running.servers import RunningRedis
-from tests.support.running.states import StateBackend, redis_backend, sqlite_backend
+from tests.support.running.states import StateBackend, event, redis_backend, sqlite_backend
 from tests.support.waiting import DEADLINE, until
 
 WAIT = 3.0
@@ -55,10 +55,6 @@ def backend(
             proxy.close()
         case _:
             yield redis_backend(request.getfixturevalue("cluster").url, cluster=True)
-
-
-def event(user_id: str, item_id: str) -> Event:
-    return Event(user_id, item_id, "view", 1e9, 1.0)
 
 
 def test_concurrent_writers(backend: StateBackend) -> None:
