@@ -86,6 +86,7 @@ AREAS: dict[str, tuple[str, list[str]]] = {
             "tests/service/state/test_sqlite.py",
             "tests/service/state/test_redis.py",
             "tests/service/state/test_storms.py",
+            "tests/service/state/test_killed.py",
             "tests/service/state/test_item_changes.py",
             "tests/service/engine/test_item_overlay.py",
         ],
