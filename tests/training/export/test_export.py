@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from bundle.csr import Csr
 from bundle.events.history import fold_in, same_history, weigh
@@ -16,41 +15,19 @@ from bundle.ids import IdMap
 from bundle.search.recommender import Recommender
 from bundle.store.store import BundleStore
 from models.drepmrec import DRepMRec
-from models.encoders import ItemEncoder, UserEncoder, ridge
 from tests.support.data.planted_groups import N_GROUPS, planted_dataset
+from tests.training.export.small_fit import OPTIONS, PARTS, publish
 from training.data.dataset import Dataset, Interactions
-from training.data.split import Split, make_split
+from training.data.split import Split
 from training.evaluation.bundle_evaluation import evaluate_bundle
 from training.export.export import fused_vectors, make_contents
 from training.fitting.checkpoint import Progress
 from training.fitting.config import RunOptions, load_config, stored_config
 from training.fitting.ranking import evaluate_vectors
-from training.fitting.trainer import fit_model
 
 pytestmark = pytest.mark.slow
-
-OPTIONS = [
-    "model.dim=8",
-    "model.negatives=32",
-    "optim.batch_size=64",
-    "optim.learning_rate=0.02",
-    "optim.max_epochs=25",
-]
-PARTS = ["behaviour", "image", "text", "popularity"]
 Fitted = tuple[Dataset, Bundle, Split, DRepMRec]
 """A data set, the bundle of a fit to it, the split, and the model."""
-
-
-def publish(dataset: Dataset, directory: Path, *more: str) -> tuple[Bundle, Split, DRepMRec]:
-    config = load_config(None, [*OPTIONS, *more])
-    split = make_split(dataset, config.split, np.random.default_rng(0))
-    run = RunOptions()
-    model, progress = fit_model(
-        split, dataset.modalities, dataset.fingerprint, config, run, directory / "run"
-    )
-    store = BundleStore(directory / "store")
-    store.publish(make_contents(model, progress, dataset, split, config, run, None))
-    return store.load(), split, model
 
 
 @pytest.fixture(scope="module")
@@ -197,60 +174,11 @@ def test_folding_in_a_whole_history_gives_the_trained_vector(published: Fitted) 
         np.testing.assert_allclose(folded[0], bundle.user_vectors[user], atol=1e-5)
 
 
-def test_other_backbones_users_are_folded_in_by_a_fitted_map(tmp_path: Path) -> None:
-    bundle, split, _ = publish(
-        planted_dataset(), tmp_path, "model.backbone=lightgcn", "model.leave_one_out=false"
-    )
-    known = np.flatnonzero(split.train.lengths).tolist()
-    cosines = []
-    for user in known:
-        history = np.array(bundle.item_vectors[split.train.row(user)])[None]
-        ones = np.ones(history.shape[:2], np.float32)
-        folded = bundle.user_encoder.encode(history, ones > 0, ones)[0, :-1]
-        trained = bundle.user_vectors[user, :-1]
-        cosines.append(folded @ trained / np.linalg.norm(folded) / np.linalg.norm(trained))
-    assert np.mean(cosines) > 0.8
-
-
 def test_an_empty_history_has_no_vector(published: Fitted) -> None:
     _, bundle, _, _ = published
     nothing = np.zeros((1, 3, bundle.manifest.dim), np.float32)
     zeros = np.zeros((1, 3), np.float32)
     assert not bundle.user_encoder.encode(nothing, zeros > 0, zeros).any()
-
-
-def part_scores(bundle: Bundle, users: NDArray[np.int64]) -> dict[str, NDArray[np.float32]]:
-    """Scores [B, I] of each part."""
-    return {
-        part.name: np.asarray(bundle.user_vectors[users, part.start : part.stop])
-        @ np.asarray(bundle.item_parts[:, bundle.manifest.part_columns(number)]).T
-        for number, part in enumerate(bundle.manifest.parts)
-    }
-
-
-@pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
-def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path, fusion: str) -> None:
-    dataset = planted_dataset()
-    more = (f"model.fusion={fusion}", "optim.max_epochs=2")
-    bundle, _, _ = publish(dataset, tmp_path, *more)
-    assert [part.name for part in bundle.manifest.parts] == PARTS
-    assert bundle.manifest.dim == {"lines": 17, "concat": 25, "sum": 9}[fusion]
-    users = np.arange(30)
-    parts = part_scores(bundle, users)
-    scores = bundle.user_vectors[users] @ bundle.item_vectors.T
-    np.testing.assert_allclose(sum(parts.values()), scores, atol=1e-5)
-    assert all(np.abs(part).max() > 1e-3 for part in parts.values())
-    absent = ~dataset.modalities["image"].present
-    assert absent.any()
-    assert not parts["image"][:, absent].any(), "an item has no part of a modality that it lacks"
-    assert parts["text"][:, absent].any()
-
-
-def test_a_modality_that_is_removed_has_no_part(tmp_path: Path) -> None:
-    dataset = planted_dataset()
-    dataset = replace(dataset, modalities={"text": dataset.modalities["text"]})
-    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=2")
-    assert [part.name for part in bundle.manifest.parts] == ["behaviour", "text", "popularity"]
 
 
 def test_padding_of_a_history_changes_nothing(published: Fitted) -> None:
@@ -262,58 +190,3 @@ def test_padding_of_a_history_changes_nothing(published: Fitted) -> None:
     padded = bundle.user_encoder.encode(history, mask, weights)
     short = bundle.user_encoder.encode(history[1:, :3], mask[1:, :3], weights[1:, :3])
     np.testing.assert_allclose(padded[1:], short, atol=1e-6)
-
-
-def test_data_without_features_make_a_bundle_too(tmp_path: Path) -> None:
-    dataset = replace(planted_dataset(), modalities={})
-    bundle, split, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
-    assert bundle.manifest.modalities == {}
-    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 9)
-    assert evaluate_bundle(bundle, dataset, split.test, split.train).metrics["recall@20"] > 0
-
-
-def test_a_modality_known_by_its_graph_alone_is_used_but_not_encoded(tmp_path: Path) -> None:
-    dataset = planted_dataset()
-    n_items = len(dataset.items)
-    neighbours = (np.arange(n_items)[:, None] + [4, 8, 12]) % n_items
-    graph = replace(
-        dataset.modalities["text"],
-        features=np.empty((n_items, 0), np.float32),
-        neighbour_idx=neighbours.astype(np.int32),
-        neighbour_cos=np.full((n_items, 3), 0.9, np.float32),
-    )
-    dataset = replace(dataset, modalities={"image": dataset.modalities["image"], "text": graph})
-    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
-    assert bundle.manifest.modalities == {"image": 8}
-    assert [part.name for part in bundle.manifest.parts] == PARTS
-
-
-def test_ridge_finds_a_linear_map_and_depends_on_no_block() -> None:
-    generator = torch.Generator().manual_seed(0)
-    x, w = torch.randn(50, 4, generator=generator), torch.randn(4, 3, generator=generator)
-    torch.testing.assert_close(ridge([(x, x @ w)], 1e-9), w)
-    blocks = [(x[:20], (x @ w)[:20]), (x[20:], (x @ w)[20:])]
-    torch.testing.assert_close(ridge(blocks, 0.1), ridge([(x, x @ w)], 0.1))
-
-
-def test_encoders_put_each_part_on_its_sphere() -> None:
-    encoder = ItemEncoder(
-        widths=[3],
-        columns=[(0, 2), (2, 4)],
-        lengths=[0.8, 0.6],
-        needs=torch.tensor([[True], [True]]),
-        weight=torch.randn(4, 4),
-    )
-    items = encoder(torch.randn(5, 3), torch.tensor([[1.0]] * 4 + [[0.0]]))
-    lengths = torch.stack([items[:, :2].norm(dim=1), items[:, 2:].norm(dim=1)], 1)
-    torch.testing.assert_close(lengths[:4], torch.tensor([[0.8, 0.6]] * 4))
-    torch.testing.assert_close(lengths[4], torch.tensor([0.0, 0.0]))
-    user = UserEncoder(None)
-    history = torch.tensor([[[3.0, 4.0], [9.0, 9.0]]])
-    one = user(history, torch.tensor([[1.0, 0.0]]), torch.ones(1, 2))
-    torch.testing.assert_close(one, torch.tensor([[0.6, 0.8]]))
-    swapped = UserEncoder(torch.eye(2).flip(0))(
-        history, torch.tensor([[1.0, 0.0]]), torch.ones(1, 2)
-    )
-    torch.testing.assert_close(swapped, torch.tensor([[0.8, 0.6]]))
-    assert user(history, torch.zeros(1, 2), torch.ones(1, 2)).abs().sum() == 0
