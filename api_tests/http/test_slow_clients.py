@@ -13,8 +13,9 @@ from tests.support.running.service_fixtures import Published, StartService
 from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.slow
+
 READ_SECONDS = 2.0
-"""The same in tests in which a busy machine must not reach it."""
+"""A request's time limit, s, in tests in which a busy machine must not reach it."""
 
 
 @pytest.fixture

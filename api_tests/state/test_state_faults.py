@@ -29,6 +29,7 @@ from tests.support.running.states import redis_backend
 from tests.support.waiting import DEADLINE, wait_until
 
 pytestmark = pytest.mark.slow
+
 REDIS_TIMEOUT = 0.75
 STATE_TIMEOUT = 4.0
 PATIENT: dict[str, float] = {}

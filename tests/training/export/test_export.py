@@ -26,6 +26,7 @@ from training.fitting.config import RunOptions, load_config, stored_config
 from training.fitting.ranking import evaluate_vectors
 
 pytestmark = pytest.mark.slow
+
 Fitted = tuple[Dataset, Bundle, Split, DRepMRec]
 """A data set, the bundle of a fit to it, the split, and the model."""
 
