@@ -121,7 +121,7 @@ class Catalogue:
         return found
 
     def was_deleted(self, item_id: str) -> bool:
-        """Whether an item was deleted. Rankings computed before may still contain it."""
+        """True if an item was deleted. Rankings computed before may still contain it."""
         return item_id in self.overlay.deleted
 
     def state(self, row: int) -> ItemState:

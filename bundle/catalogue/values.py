@@ -37,7 +37,7 @@ _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 def unit_of(kind: pa.DataType) -> Fraction | None:
-    """What 1 stands for in a column that stores integers: 1, a power of ten, or seconds.
+    """Unit of a column that stores integers, which 1 stands for: 1, a power of ten, or seconds.
 
     None for other types.
     """
@@ -73,7 +73,7 @@ def multiples(numbers: Sequence[int | None], kind: pa.DataType) -> pa.Array:
 
 
 def is_comparable(kind: pa.DataType) -> bool:
-    """Whether a column of a plain type can be compared and changed."""
+    """True if a column of a plain type can be compared and changed."""
     if is_list(kind):
         return not is_list(kind.value_type) and is_comparable(kind.value_type)
     types = pa.types

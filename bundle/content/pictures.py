@@ -32,7 +32,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF")
 """Accepted formats. Pillow reads more, by rarely tested code, EPS even by running Ghostscript."""
 
 Resize: TypeAlias = Literal["pad", "crop", "stretch"]
-"""How a picture becomes a square, as in `ImageEncoderSpec.resize`."""
+"""Way in which a picture becomes a square, as in `ImageEncoderSpec.resize`."""
 
 
 class UnreadableError(Exception):

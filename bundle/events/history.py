@@ -46,7 +46,7 @@ def weigh(
 
 
 def same_history(one: tuple[Rows, Floats], other: tuple[Rows, Floats]) -> bool:
-    """Whether two histories have the same items with the same weights."""
+    """True if two histories have the same items with the same weights."""
     return np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether the type is a list, of any size variant."""
+    """True if the type is a list, of any size variant."""
     types = pa.types
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 

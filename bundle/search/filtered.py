@@ -1,4 +1,4 @@
-"""How the best of some allowed items are found, by how many there are.
+"""Search among some allowed items, in the cheapest way for their number.
 
 | allowed | way |
 |---|---|
@@ -40,7 +40,7 @@ likes: then they are far from the lists that are looked at first."""
 def search_index(
     index: Any, info: IndexInfo, vector: Floats, wanted: int, allowed: Rows
 ) -> Iterator[Found]:
-    """What the index finds of the allowed items, by the cheapest way first.
+    """Allowed items that the index finds, by the cheapest way first.
 
     Args:
         index: of kind `ivf`.

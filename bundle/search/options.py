@@ -140,12 +140,12 @@ class SearchOptions(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether vector, number of results and exclusions say all that the search has to know."""
+        """True if vector, number of results and exclusions are all that the search has to know."""
         return self.allowed is None and self.weights is None and not self.boosts
 
     @property
     def is_reweighted(self) -> bool:
-        """Whether scores are not the inner products of the vectors."""
+        """True if scores are not the inner products of the vectors."""
         return self.weights is not None or bool(self.boosts)
 
     @property

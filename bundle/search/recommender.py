@@ -197,7 +197,7 @@ class Recommender:
         return self.exact(vector, k, difference(allowed, excluded))
 
     def is_indexed(self, allowed: Rows | None) -> bool:
-        """Whether these item_idx, all if None, are searched by the index, which may miss some."""
+        """True if these item_idx, all if None, are searched by the index, which may miss some."""
         is_flat = self.bundle.manifest.index.kind == "flat"
         return not is_flat and (allowed is None or len(allowed) > COMPARED)
 

@@ -30,7 +30,7 @@ def weighted_query(parts: Sequence[Part], vector: Vector, weights: Sequence[floa
 
 
 def is_by_columns(parts: Sequence[Part], weights: Sequence[float]) -> bool:
-    """Whether parts that share columns have the same weight, so that a scaled query is exact."""
+    """True if parts that share columns have the same weight, so that a scaled query is exact."""
     return all(
         one == other or left.stop <= right.start or right.stop <= left.start
         for one, left in zip(weights, parts, strict=True)

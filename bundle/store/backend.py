@@ -75,7 +75,7 @@ class Storage(Protocol):
         ...
 
     def has(self, version: str) -> bool:
-        """Whether the bundle exists and is complete."""
+        """True if the bundle exists and is complete."""
         ...
 
     def versions(self) -> list[str]:

@@ -11,7 +11,7 @@ from bundle.store.store import BundleStore
 
 
 def pinned(store: BundleStore, version: str) -> bool:
-    """Whether a bundle is pinned, that is kept whatever its age."""
+    """True if a bundle is pinned, that is kept whatever its age."""
     return VERSION.fullmatch(version) is not None and store.storage.read(_pin(version)) is not None
 
 
