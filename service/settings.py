@@ -86,15 +86,15 @@ class Settings(BaseSettings):
     keys: Path | None = None
     """JSON file with the accepted API keys. [none: no key is needed]"""
     open_metrics: bool = True
-    """Whether /metrics needs no API key; if false, it needs one with the scope `admin`."""
+    """Access to /metrics without an API key; if false, it needs one with the scope `admin`."""
     docs: bool = True
-    """Whether /docs and /openapi.json are served; they need no API key."""
+    """Pages /docs and /openapi.json, which need no API key; if false, there are none."""
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated origins that CORS allows, or *. [none]"""
     request_timeout: Annotated[float, Field(gt=0, le=3600)] = 5.0
     """Maximum time to receive a request's body and, separately, to answer it, in seconds."""
     otel: bool = False
-    """Whether OpenTelemetry traces are sent; the OTEL_* variables configure them."""
+    """OpenTelemetry traces, which the OTEL_* variables configure; if false, none are sent."""
     max_body: Annotated[int, Field(ge=1024)] = 1_000_000
     """Maximum size of a request body, in bytes; larger ones get 413."""
     max_id_length: Annotated[int, Field(ge=1, le=4096)] = 256
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     """URL of the Redis for user vectors, events and item changes: redis://, rediss:// or unix://.
     [none: vectors are cached in the process, events are kept in the file of --state]"""
     redis_cluster: bool = False
-    """Whether the Redis URL is that of a Redis Cluster."""
+    """Redis Cluster at the Redis URL."""
     redis_sentinel: Annotated[str | None, Field(min_length=1)] = None
     """Name of the master, if the Redis URL is that of Sentinels. [none]"""
     redis_timeout: Annotated[float, Field(gt=0, le=60)] = 0.05

@@ -47,7 +47,7 @@ class RedisVectorCache:
 
     @property
     def degraded(self) -> bool:
-        """Whether the circuit breaker keeps calls from Redis at the moment."""
+        """True while the circuit breaker keeps calls from Redis."""
         return self._redis.degraded
 
     async def get(self, user_id: str) -> NDArray[np.float32] | None:

@@ -98,7 +98,7 @@ class UserVectors:
 
     @property
     def degraded(self) -> bool:
-        """Whether a cache is known to fail at the moment."""
+        """True while a cache is known to fail."""
         return self._remote is not None and self._remote.degraded
 
     async def get(self, user_id: str, user_idx: int, ask_remote: bool = True) -> FoundVector:

@@ -50,7 +50,7 @@ def text_cost(query: SearchQuery) -> int:
 
 
 def users_at_once(query: SearchQuery) -> int:
-    """How many users of a batch are answered before other requests have their turn."""
+    """Number of users of a batch that are answered before other requests have their turn."""
     return SLICE // min(user_cost(query), INLINE)
 
 

@@ -66,7 +66,7 @@ class Arm(Schema):
 
 
 def why_unfit(arm: Arm, catalogue: Catalogue) -> str | None:
-    """Why an arm's options cannot be used with a bundle, such as a filter on a missing column.
+    """Reason why an arm's options do not fit a bundle, such as a filter on a missing column.
 
     None if they can.
     """

@@ -87,7 +87,7 @@ class UserProfiles:
 
     @property
     def degraded(self) -> bool:
-        """Whether a part is known to fail at the moment."""
+        """True while a part is known to fail."""
         return self.vectors.degraded or self._state.degraded
 
     def forget(self, user_id: str) -> None:

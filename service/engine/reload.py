@@ -75,7 +75,7 @@ class Reloader:
         self._refused: str | None = None
         self._for_good = False
         self.refusal: str | None = None
-        """Why the store's live bundle is not served, when that was last tried; None if it is."""
+        """Reason why the live bundle is not served, when that was last tried; None if it is."""
         self._one_at_a_time = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, "loader", initializer=_give_way)
         self._following: BackgroundLoop | None = None

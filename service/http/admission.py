@@ -49,7 +49,7 @@ class Admission:
         self._message = f"{limit} requests are in progress; try again in a moment"
 
     def enter(self, connection: "AdmittedHttp") -> bool:
-        """Whether a connection's request may start; otherwise the connection is called later."""
+        """True if a connection's request may start; otherwise the connection is called later."""
         if self._in_progress < self._limit:
             self._in_progress += 1
             return True
@@ -119,7 +119,7 @@ class AdmittedHttp(BoundedHttp):
         self._behind = b""
         """Received bytes behind it."""
         self._admitted = False
-        """Whether a request in progress has a place."""
+        """True while a request in progress has a place."""
 
     def data_received(self, data: bytes) -> None:
         """Handle received bytes: start a request, or let it wait."""
@@ -217,7 +217,7 @@ class AdmittedHttp(BoundedHttp):
 
 
 def _is_simple(data: bytes) -> bool:
-    """Whether received bytes are one whole request without a body that may have to wait."""
+    """True if received bytes are one whole request without a body that may have to wait."""
     if not data.startswith(b"GET ") or data.find(END) != len(data) - len(END):
         return False
     lowered = data.lower()

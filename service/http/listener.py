@@ -52,14 +52,14 @@ class ConnectionLimit:
         self.on_room: Callable[[], None] | None = None
         """Is called when a connection ended and the limit is no longer reached."""
         self.others_wait = False
-        """Whether connections wait to be accepted."""
+        """True while connections wait to be accepted."""
         self._idle: dict[Closable, float] = {}
-        """When each of them became idle, on the loop's clock; the longest idle one first."""
+        """Times at which they became idle, on the loop's clock; the longest idle one first."""
         self._responses = 0
 
     @property
     def is_reached(self) -> bool:
-        """Whether no more connections are accepted."""
+        """True while no more connections are accepted."""
         return self.open >= self.maximum
 
     def enter(self) -> None:

@@ -70,17 +70,17 @@ class BoundedHttp(HttpToolsProtocol):
         self._unread = unread
         self._to_come: asyncio.TimerHandle | None = None
         self._coming = False
-        """Whether a request has started and is incomplete."""
+        """True while a request has started and is incomplete."""
         self._in_head = False
-        """Whether its head is incomplete."""
+        """True while its head is incomplete."""
         self._head = 0
         """Number of its bytes so far, without those of the piece in which it began."""
         self._piece = 0
         """Number of bytes that are being parsed."""
         self._offered = False
-        """Whether the head that is being parsed offers an upgrade."""
+        """True if the head that is being parsed offers an upgrade."""
         self._refused = False
-        """Whether the connection ends with a refusal; what comes after it is not read."""
+        """True if the connection ends with a refusal; what comes after it is not read."""
         self._running: Any = None
         """The cycle that is executed; `self.cycle` is the one that was received last."""
 

@@ -26,7 +26,7 @@ SPELLINGS: Mapping[object, tuple[re.Pattern[str], str]] = {
     ),
     bool: (re.compile("true|false|1|0", re.IGNORECASE), "must be true or false"),
 }
-"""How values of each type are written, and the error of others: numbers as in JSON, truth values
+"""Notation of the values of each type, and the error of others: numbers as in JSON, truth values
 also as languages write them that have no JSON (`True`, `1`)."""
 PROBE_PATHS = ("/healthz", "/readyz", "/metrics")
 """Paths that monitoring asks for, every few seconds and with parameters of its own."""

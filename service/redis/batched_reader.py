@@ -78,11 +78,11 @@ class BatchedReader:
         self._background: list[BackgroundLoop] = []
         self._reason = ""
         self.refuses_writes = False
-        """Whether Redis answered, and took no writes, when that was last tried."""
+        """True if Redis answered, and took no writes, when that was last tried."""
 
     @property
     def degraded(self) -> bool:
-        """Whether the circuit breaker keeps calls from Redis at the moment."""
+        """True while the circuit breaker keeps calls from Redis."""
         return self._breaker.state != "closed"
 
     async def __aenter__(self) -> "BatchedReader":

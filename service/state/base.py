@@ -89,7 +89,7 @@ class State(Protocol):
 
     @property
     def degraded(self) -> bool:
-        """Whether it is known to fail at the moment."""
+        """True while it is known to fail."""
 
     @property
     def refuses_writes(self) -> bool:

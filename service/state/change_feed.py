@@ -77,11 +77,11 @@ class ChangeFeed:
         return {name: change for name, (number, change) in self._changes.items() if number > taken}
 
     def in_bundle(self, user_id: str, bundle: Bundle) -> bool:
-        """Whether a bundle was made after a user's erasure, so that its row may be used."""
+        """True if a bundle was made after a user's erasure, so that its row may be used."""
         return self._erased.get(user_id, math.inf) <= bundle.manifest.taken.notes
 
     def erased(self, user_id: str) -> bool:
-        """Whether a user was ever erased."""
+        """True if a user was ever erased."""
         return user_id in self._erased
 
     async def sync(self) -> None:
