@@ -49,7 +49,7 @@ def _run_with_typer() -> None:
 
 
 def _not_installed(error: ModuleNotFoundError) -> bool:
-    """Whether a package is absent, and not merely a module of an installed package of ours."""
+    """True if a package is absent, and not merely a module of an installed package of ours."""
     top = (error.name or "").partition(".")[0]
     return bool(top) and (top not in PACKAGES or find_spec(top) is None)
 

@@ -94,7 +94,7 @@ class DRepMRec(Trainable):
 
     @property
     def folds_in(self) -> bool:
-        """Whether users depend on their histories alone, so that new users can be encoded."""
+        """True if users depend on their histories alone, so that new users can be encoded."""
         return self.config.backbone == "items" and self.config.user_layers == 0
 
     def _encoders(self) -> list[ModalEncoder]:

@@ -28,7 +28,7 @@ class Taste:
     pattern: str | None = None
 
     def fits(self, looks: Looks) -> bool:
-        """Whether an item with these looks matches the taste."""
+        """True if an item with these looks matches the taste."""
         return (
             self.category == looks.category
             and self.colour in (None, looks.colour)

@@ -16,7 +16,7 @@ from bundle.types import Floats
 def known_pairs(
     bundle: Bundle, users: Sequence[str], items: IdMap, pairs: Csr
 ) -> NDArray[np.bool_]:
-    """Whether a bundle has each interaction [nnz] of a matrix.
+    """Mask [nnz] of a matrix's interactions that a bundle has.
 
     Args:
         bundle: the bundle.

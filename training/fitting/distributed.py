@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def is_first() -> bool:
-    """Whether this process has rank 0, which alone writes files and reports."""
+    """True if this process has rank 0, which alone writes files and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 

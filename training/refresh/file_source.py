@@ -190,6 +190,6 @@ def _weights(source: TableFile, table: pa.Table, column: str) -> list[float]:
 
 
 def _is_blank(path: Path) -> bool:
-    """Whether a text file has no character but white space, as an export of no rows may be."""
+    """True if a text file has no character but white space, as an export of no rows may be."""
     with path.open("rb") as file:
         return not any(line.removeprefix(BOM_UTF8).strip() for line in file)

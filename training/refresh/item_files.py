@@ -152,7 +152,7 @@ def _number(value: Decimal) -> int | float:
 
 
 def _is_text_of(value: Any, kind: pa.DataType) -> bool:
-    """Whether a value is the text of one of this type, e.g. '501' of an integer."""
+    """True if a value is the text of one of this type, e.g. '501' of an integer."""
     try:
         return isinstance(value, str) and pa.scalar(value).cast(kind).is_valid
     except (pa.ArrowException, NotImplementedError):

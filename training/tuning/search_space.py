@@ -27,7 +27,7 @@ class FloatRange:
     log: bool = False
 
     def contains(self, value: Value) -> bool:
-        """Whether the value may be proposed."""
+        """True if the value may be proposed."""
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def distribution(self) -> BaseDistribution:
@@ -47,7 +47,7 @@ class IntRange:
     high: int
 
     def contains(self, value: Value) -> bool:
-        """Whether the value may be proposed."""
+        """True if the value may be proposed."""
         return isinstance(value, int) and self.low <= value <= self.high
 
     def distribution(self) -> BaseDistribution:
@@ -66,7 +66,7 @@ class Choice:
     values: tuple[Value, ...]
 
     def contains(self, value: Value) -> bool:
-        """Whether the value may be proposed."""
+        """True if the value may be proposed."""
         return value in self.values
 
     def distribution(self) -> BaseDistribution:
