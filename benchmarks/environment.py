@@ -100,7 +100,7 @@ def code_digest(root: Path = ROOT) -> str:
 
 
 def is_by_this_code(made_by: dict[str, str | int]) -> bool:
-    """Whether `versions` of a stored run name the code of today."""
+    """True if `versions` of a stored run name the code of today."""
     return (made_by["code"], made_by.get("layout", 1)) == (code_digest(), LAYOUT)
 
 

@@ -160,7 +160,7 @@ def _gain(row: dict[str, Any], name: str) -> str:
 
 
 def has_figure(found: dict[str, Any]) -> bool:
-    """Whether a table has curves to draw."""
+    """True if a table has curves to draw."""
     return any(row.get("curve") for row in found["rows"])
 
 

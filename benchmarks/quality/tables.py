@@ -52,7 +52,7 @@ class Job:
 
 
 def is_known(assignment: str) -> bool:
-    """Whether the configuration has the key; experiments add and remove some."""
+    """True if the configuration has the key; experiments add and remove some."""
     section, _, key = assignment.partition("=")[0].rpartition(".")
     return section != "model" or key in ModelConfig.model_fields
 

@@ -20,7 +20,7 @@ TICK = 0.001
 
 @dataclass
 class Outcome:
-    """What became of the requests.
+    """Results of the requests.
 
     Attributes:
         counts: requests by status, `timeout`, `broken` (connection ended) or `no connection`.

@@ -53,7 +53,7 @@ IN_A_ROW = 10
 
 @dataclass
 class Observed:
-    """What clients beside the load saw.
+    """Experience of the clients beside the load.
 
     Attributes:
         statuses: of the client's requests.

@@ -65,7 +65,7 @@ class PlainLightGCN:
 
     @property
     def finished(self) -> bool:
-        """Whether valid recall@20 has not risen for PATIENCE epochs."""
+        """True if valid recall@20 has not risen for PATIENCE epochs."""
         return self.epoch - self.best_epoch >= PATIENCE
 
     def run_epoch(self) -> None:
