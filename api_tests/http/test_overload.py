@@ -186,7 +186,7 @@ def test_requests_that_wait_are_answered_on_shutdown(
 
 
 def refused(service: RunningService) -> bool:
-    """Whether the service takes no more connections."""
+    """True if the service takes no more connections."""
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", service.port)) != 0
 

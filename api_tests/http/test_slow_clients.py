@@ -36,7 +36,7 @@ def connect(service: RunningService, **options: int) -> socket.socket:
 
 
 def is_open_at(service: RunningService, connection: socket.socket) -> bool:
-    """Whether the service has not closed its side; the client may still have to read."""
+    """True if the service has not closed its side; the client may still have to read."""
     port = connection.getsockname()[1]
     sides = [line.split()[1:4] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     mine = f":{service.port:04X}", f":{port:04X}"

@@ -32,7 +32,7 @@ def ports(rule: Object) -> list[int]:
 
 
 def selects(selector: Object, labels: dict[str, str]) -> bool:
-    """Whether a label selector selects a pod with these labels."""
+    """True if a label selector selects a pod with these labels."""
     wanted = selector.get("matchLabels", {}).items()
     return wanted <= labels.items() and all(
         labels.get(e["key"]) in e["values"] for e in selector.get("matchExpressions", [])

@@ -22,7 +22,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True)
 class Likes:
-    """What a log means: (weight, seconds, label) of each liked pair, weights of disliked ones."""
+    """Meaning of a log: (weight, seconds, label) of each liked pair, weights of disliked ones."""
 
     likes: dict[Pair, tuple[float | None, float | None, int | None]]
     dislikes: dict[Pair, float]

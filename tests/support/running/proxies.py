@@ -14,7 +14,7 @@ from tests.support.waiting import DEADLINE
 
 PassOn = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 COMMANDS = re.compile(rb"(?:\A|\r\n)\*\d+\r\n")
-"""Where commands of Redis begin in what a client sends."""
+"""Beginning of a command of Redis in what a client sends."""
 Fault = Literal["none", "reset", "half", "half_and_wait"]
 
 

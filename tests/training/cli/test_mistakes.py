@@ -1,4 +1,4 @@
-"""What is wrong with arguments, stores and disks is said in one sentence, before any work."""
+"""Mistakes in arguments, stores and disks: each is said in one sentence, before any work."""
 
 import sys
 from pathlib import Path

@@ -40,7 +40,7 @@ BAD: tuple[Any, ...] = (None, "", "x", True, 1.5, NAN, INF, -1, 1e300, "2024-02-
 PIECES = (*'",\n\\{}[:0-.e é', '""', "\r\n", '\\"')
 """Texts that get into a file."""
 MISTAKES = (ValueError, KeyError, TypeError, IndexError)
-"""What the reference raises for a table that means nothing."""
+"""Exceptions of the reference for a table that means nothing."""
 
 
 def table(rng: random.Random) -> dict[str, list[Any]]:
@@ -78,7 +78,7 @@ TIMES: tuple[Callable[[datetime], Any], ...] = (
     lambda moment: (moment + timedelta(hours=1)).replace(tzinfo=None).isoformat() + "+01:00",
     lambda moment: f"{moment:%Y-%m-}{moment.minute + 1:02}",
 )
-"""How a table writes a moment."""
+"""Notations of a moment in a table."""
 
 
 def as_csv(columns: Columns, rng: random.Random) -> bytes:
@@ -129,7 +129,7 @@ WRITERS = {"csv": as_csv, "jsonl": as_json_lines, "parquet": as_parquet}
 
 
 def reference(form: str, content: bytes) -> Likes | None:
-    """What the file means, None if it means nothing."""
+    """Meaning of the file, None if it means nothing."""
     try:
         if form == "csv":
             return understand(parse_csv(content), typed=False)
@@ -141,7 +141,7 @@ def reference(form: str, content: bytes) -> Likes | None:
 
 
 def read(path: Path) -> Likes | None:
-    """What the readers make of the only file of a folder, None if they refuse it."""
+    """Meaning of the only file of a folder to the readers, None if they refuse it."""
     try:
         data = read_dataset(path.parent)
     except InputError as error:

@@ -72,7 +72,7 @@ class Refresher:
         return int(self._answers.readline())
 
     def ended(self) -> int:
-        """What the process that was started last ended with."""
+        """Exit code of the process that was started last."""
         self._orders.write("\n")
         self._orders.flush()
         return int(self._answers.readline())
@@ -109,11 +109,11 @@ MOMENTS: list[Callable[[Path], bool] | None] = [
     lambda root: count_files(root, "run/refresh/**/users-*.npz") > 0,
     lambda root: count_files(root, "bundles/.staging-*") > 0,
 ]
-"""When a refresh is killed: as soon as it has written something, or after a random time."""
+"""Moments of the kill: as soon as the refresh has written something, or after a random time."""
 
 
 def runs(pid: int) -> bool:
-    """Whether a child has not ended; it is a zombie when it has."""
+    """True if a child has not ended; it is a zombie when it has."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
 
 
