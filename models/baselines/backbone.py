@@ -7,10 +7,9 @@ matrix factorisation, propagation for LightGCN.
 import torch
 from torch import Tensor
 
-from models.baselines.base import BaselineModel
+from models.baselines.base import BaselineModel, TrainInteractions
 from models.baselines.config import PairwiseConfig
 from models.behaviour import LightGCN, MatrixFactorisation
-from models.graphs import interaction_graph
 from models.trainable import Batch, Vectors
 
 
@@ -18,7 +17,7 @@ class BackboneBpr(BaselineModel):
     """MF-BPR or LightGCN, trained as in the literature.
 
     Args:
-        user_idx, item_idx, n_users, n_items: see `BaselineModel`.
+        train: see `BaselineModel`.
         dim: D.
         n_layers: L of LightGCN; None for matrix factorisation.
         config: hyper-parameters.
@@ -27,23 +26,19 @@ class BackboneBpr(BaselineModel):
 
     def __init__(
         self,
-        user_idx: Tensor,
-        item_idx: Tensor,
-        n_users: int,
-        n_items: int,
+        train: TrainInteractions,
         dim: int,
         n_layers: int | None,
         config: PairwiseConfig,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(user_idx, item_idx, n_users, n_items)
+        super().__init__(train)
         self.config = config
         self.backbone: LightGCN | MatrixFactorisation
         if n_layers is None:
-            self.backbone = MatrixFactorisation(n_users, n_items, dim, generator)
+            self.backbone = MatrixFactorisation(train.n_users, train.n_items, dim, generator)
         else:
-            graph = interaction_graph(user_idx, item_idx, n_users, n_items)
-            self.backbone = LightGCN(graph, dim, n_layers, generator)
+            self.backbone = LightGCN(train.graph(), dim, n_layers, generator)
 
     def forward(self) -> Vectors:
         """Users [U, D] and items [I, D]."""

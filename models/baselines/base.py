@@ -1,28 +1,48 @@
 """Base class of the baselines: BPR on raw inner products with one negative per interaction."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.graphs import interaction_graph
 from models.losses import bpr
+from models.sparse import SparseMatrix
 from models.trainable import Batch, Trainable, Vectors
+
+
+class TrainInteractions(NamedTuple):
+    """Train interactions, from which every baseline is built.
+
+    Attributes:
+        user_idx, item_idx: [nnz], each pair once.
+        n_users, n_items: U and I.
+    """
+
+    user_idx: Tensor
+    item_idx: Tensor
+    n_users: int
+    n_items: int
+
+    def graph(self) -> SparseMatrix:
+        """Normalised interaction graph [U, I], for LightGCN."""
+        return interaction_graph(*self)
 
 
 class BaselineModel(Trainable):
     """A baseline that is trained by BPR.
 
     Args:
-        user_idx, item_idx: [nnz] train interactions; they are never used as negatives of their
-            user.
-        n_users, n_items: U and I.
+        train: interactions; they are never used as negatives of their user.
     """
 
     observed: Tensor
 
-    def __init__(self, user_idx: Tensor, item_idx: Tensor, n_users: int, n_items: int) -> None:
+    def __init__(self, train: TrainInteractions) -> None:
         super().__init__()
-        self.n_users, self.n_items = n_users, n_items
-        keys = torch.sort(user_idx * n_items + item_idx).values
+        self.n_users, self.n_items = train.n_users, train.n_items
+        keys = torch.sort(train.user_idx * train.n_items + train.item_idx).values
         self.register_buffer("observed", keys, persistent=False)
 
     def drawn(self, batch: Batch) -> Tensor:

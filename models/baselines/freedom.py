@@ -13,10 +13,9 @@ an item is not its own neighbour.
 import torch
 from torch import Tensor, nn
 
-from models.baselines.base import BaselineModel, linear
+from models.baselines.base import BaselineModel, TrainInteractions, linear
 from models.baselines.config import FreedomConfig
 from models.behaviour import LightGCN
-from models.graphs import interaction_graph
 from models.sparse import SparseMatrix
 from models.trainable import Batch, Vectors
 
@@ -63,7 +62,7 @@ class Freedom(BaselineModel):
     """The FREEDOM model.
 
     Args:
-        user_idx, item_idx, n_users, n_items: see `BaselineModel`.
+        train: see `BaselineModel`.
         features: [I, F_m] of each modality, unit or zero rows.
         item_graphs: S_m [I, I] of each modality.
         weights: α_m of each modality; they add up to 1.
@@ -76,10 +75,7 @@ class Freedom(BaselineModel):
 
     def __init__(
         self,
-        user_idx: Tensor,
-        item_idx: Tensor,
-        n_users: int,
-        n_items: int,
+        train: TrainInteractions,
         features: list[Tensor],
         item_graphs: list[SparseMatrix],
         weights: list[float],
@@ -89,12 +85,12 @@ class Freedom(BaselineModel):
         config: FreedomConfig,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(user_idx, item_idx, n_users, n_items)
+        super().__init__(train)
         self.config = config
         self.item_layers = item_layers
         self.weights = weights
-        self.interactions = user_idx, item_idx  # on the CPU, where edges are drawn
-        graph = interaction_graph(user_idx, item_idx, n_users, n_items)
+        self.train_interactions = train  # on the CPU, where edges are drawn
+        graph = train.graph()
         self.light_gcn = LightGCN(graph, dim, user_item_layers, generator)
         self.whole = graph
         self.pruned = graph
@@ -104,10 +100,10 @@ class Freedom(BaselineModel):
 
     def begin_epoch(self, generator: torch.Generator) -> None:
         """Sample this epoch's pruned user–item graph."""
-        user_idx, item_idx = self.interactions
-        kept = sample_kept_edges(user_idx, item_idx, self.config.pruned, generator)
-        pruned = interaction_graph(user_idx[kept], item_idx[kept], self.n_users, self.n_items)
-        self.pruned = pruned.to(self.observed.device)
+        train = self.train_interactions
+        kept = sample_kept_edges(train.user_idx, train.item_idx, self.config.pruned, generator)
+        pruned = train._replace(user_idx=train.user_idx[kept], item_idx=train.item_idx[kept])
+        self.pruned = pruned.graph().to(self.observed.device)
 
     def forward(self) -> Vectors:
         """Users [U, D] and items [I, D], propagated over the complete graph."""

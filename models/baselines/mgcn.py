@@ -25,10 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.baselines.base import BaselineModel, linear
+from models.baselines.base import BaselineModel, TrainInteractions, linear
 from models.baselines.config import MgcnConfig
 from models.behaviour import LightGCN, initial_embedding
-from models.graphs import interaction_graph
 from models.losses import info_nce, info_nce_one_way
 from models.sparse import SparseMatrix
 from models.trainable import Batch, Vectors
@@ -135,7 +134,7 @@ class Mgcn(BaselineModel):
     """The MGCN model.
 
     Args:
-        user_idx, item_idx, n_users, n_items: see `BaselineModel`.
+        train: see `BaselineModel`.
         views: one per modality.
         dim: D.
         user_item_layers: layers of LightGCN.
@@ -145,20 +144,16 @@ class Mgcn(BaselineModel):
 
     def __init__(
         self,
-        user_idx: Tensor,
-        item_idx: Tensor,
-        n_users: int,
-        n_items: int,
+        train: TrainInteractions,
         views: list[View],
         dim: int,
         user_item_layers: int,
         config: MgcnConfig,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(user_idx, item_idx, n_users, n_items)
+        super().__init__(train)
         self.config = config
-        graph = interaction_graph(user_idx, item_idx, n_users, n_items)
-        self.light_gcn = LightGCN(graph, dim, user_item_layers, generator)
+        self.light_gcn = LightGCN(train.graph(), dim, user_item_layers, generator)
         self.views = nn.ModuleList(views)
         self.fuser = Fuser(len(views), dim, generator)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.baselines.base import BaselineModel
+from models.baselines.base import BaselineModel, TrainInteractions
 from models.baselines.config import PairwiseConfig
 from models.behaviour import initial_embedding
 from models.trainable import Batch, Vectors
@@ -20,7 +20,7 @@ class Vbpr(BaselineModel):
     """VBPR: matrix factorisation plus a linear map of content.
 
     Args:
-        user_idx, item_idx, n_users, n_items: see `BaselineModel`.
+        train: see `BaselineModel`.
         features: [I, F] of all modalities, concatenated.
         dim: D ≥ 3; half of the columns for ids, one for the bias, the rest for content.
         config: hyper-parameters.
@@ -31,24 +31,21 @@ class Vbpr(BaselineModel):
 
     def __init__(
         self,
-        user_idx: Tensor,
-        item_idx: Tensor,
-        n_users: int,
-        n_items: int,
+        train: TrainInteractions,
         features: Tensor,
         dim: int,
         config: PairwiseConfig,
         generator: torch.Generator,
     ) -> None:
-        super().__init__(user_idx, item_idx, n_users, n_items)
+        super().__init__(train)
         self.config = config
         self.register_buffer("features", features, persistent=False)
         n_ids = dim // 2
-        self.user_ids = initial_embedding(n_users, n_ids, generator)
-        self.item_ids = initial_embedding(n_items, n_ids, generator)
-        self.user_content = initial_embedding(n_users, dim - n_ids - 1, generator)
+        self.user_ids = initial_embedding(train.n_users, n_ids, generator)
+        self.item_ids = initial_embedding(train.n_items, n_ids, generator)
+        self.user_content = initial_embedding(train.n_users, dim - n_ids - 1, generator)
         self.projection = initial_embedding(features.shape[1], dim - n_ids - 1, generator)
-        self.item_bias = nn.Parameter(torch.zeros(n_items, 1))
+        self.item_bias = nn.Parameter(torch.zeros(train.n_items, 1))
         self.content_bias = nn.Parameter(torch.zeros(features.shape[1], 1))
 
     def forward(self) -> Vectors:

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from models.baselines.backbone import BackboneBpr
+from models.baselines.base import TrainInteractions
 from models.baselines.config import FreedomConfig, MgcnConfig, PairwiseConfig
 from models.baselines.freedom import Freedom, sample_kept_edges
 from models.baselines.mgcn import Fuser, Mgcn, View, cosine_graph
@@ -15,7 +16,7 @@ from models.trainable import Batch
 
 # Users 0, 1, 2 took items {0, 1}, {0, 2}, {0}; nobody took item 3.
 USERS, ITEMS = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 0, 2, 0])
-SHAPE = (3, 4)
+TRAIN = TrainInteractions(USERS, ITEMS, n_users=3, n_items=4)
 NEIGHBOURS = torch.tensor([[0, 1], [0, 2], [1, -1], [-1, -1]])
 COSINES = torch.tensor([[1.0, 0.5], [0.5, 0.2], [0.2, 0.0], [0.0, 0.0]])
 
@@ -26,7 +27,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def test_bpr_and_l2_by_hand() -> None:
     config = PairwiseConfig(l2=0.5)
-    model = BackboneBpr(USERS, ITEMS, *SHAPE, 2, None, config, seeded())
+    model = BackboneBpr(TRAIN, 2, None, config, seeded())
     assert isinstance(model.backbone, MatrixFactorisation)
     with torch.no_grad():
         model.backbone.users.copy_(torch.tensor([[1.0, 0], [0, 1], [1, 1]]))
@@ -41,7 +42,7 @@ def test_bpr_and_l2_by_hand() -> None:
 
 def test_vbpr_score_is_its_equation() -> None:
     features = torch.randn(4, 5, generator=seeded())
-    model = Vbpr(USERS, ITEMS, *SHAPE, features, 8, PairwiseConfig(), seeded())
+    model = Vbpr(TRAIN, features, 8, PairwiseConfig(), seeded())
     with torch.no_grad():
         model.item_bias.copy_(torch.randn(4, 1, generator=seeded(1)))
         model.content_bias.copy_(torch.randn(5, 1, generator=seeded(2)))
@@ -81,9 +82,7 @@ def freedom(pruned: float = 0.5) -> Freedom:
     config = FreedomConfig(pruned=pruned)
     features = [torch.randn(4, 3, generator=seeded(m)) for m in (1, 2)]
     return Freedom(
-        USERS,
-        ITEMS,
-        *SHAPE,
+        TRAIN,
         features=features,
         item_graphs=[graph, relation_graph(NEIGHBOURS.flip(1), COSINES.flip(1))],
         weights=[0.1, 0.9],
@@ -171,7 +170,7 @@ def test_mgcn_fuser_is_its_equation() -> None:
 
 def make_mgcn(as_code: bool = False) -> Mgcn:
     views = [make_view(3, 1, trained=as_code), make_view(2, 2, trained=as_code)]
-    return Mgcn(USERS, ITEMS, *SHAPE, views, 4, 2, MgcnConfig(as_code=as_code), seeded())
+    return Mgcn(TRAIN, views, 4, 2, MgcnConfig(as_code=as_code), seeded())
 
 
 def test_mgcn_users_see_what_they_took() -> None:

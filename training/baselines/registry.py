@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from bundle.csr import Csr
 from bundle.errors import InputError
 from models.baselines.backbone import BackboneBpr
-from models.baselines.base import BaselineModel
+from models.baselines.base import BaselineModel, TrainInteractions
 from models.baselines.config import FreedomConfig, MgcnConfig, PairwiseConfig
 from models.baselines.freedom import Freedom
 from models.baselines.mgcn import Mgcn, View, cosine_graph
@@ -52,21 +52,13 @@ class BaselineName(StrEnum):
 
 @dataclass(frozen=True)
 class BaselineInputs:
-    """Inputs of a baseline's builder: train interactions [nnz], modalities, hyper-parameters."""
+    """Inputs of a baseline's builder: train interactions, modalities, hyper-parameters."""
 
-    user_idx: Tensor
-    item_idx: Tensor
-    n_users: int
-    n_items: int
+    train: TrainInteractions
     modalities: dict[str, Modality]
     config: ModelConfig
     generator: torch.Generator
     device: torch.device
-
-    @property
-    def interactions(self) -> tuple[Tensor, Tensor, int, int]:
-        """First arguments of every baseline's constructor."""
-        return self.user_idx, self.item_idx, self.n_users, self.n_items
 
     def given_features(self) -> list[Tensor]:
         """Features [I, F_m] of each modality, as in the data.
@@ -95,18 +87,18 @@ class BaselineInputs:
 
 def _mf(inputs: BaselineInputs, settings: PairwiseConfig) -> BaselineModel:
     dim, generator = inputs.config.dim, inputs.generator
-    return BackboneBpr(*inputs.interactions, dim, None, settings, generator)
+    return BackboneBpr(inputs.train, dim, None, settings, generator)
 
 
 def _lightgcn(inputs: BaselineInputs, settings: PairwiseConfig) -> BaselineModel:
     config = inputs.config
     layers = config.behaviour_layers
-    return BackboneBpr(*inputs.interactions, config.dim, layers, settings, inputs.generator)
+    return BackboneBpr(inputs.train, config.dim, layers, settings, inputs.generator)
 
 
 def _vbpr(inputs: BaselineInputs, settings: PairwiseConfig) -> BaselineModel:
     features, dim = torch.cat(inputs.features(), 1), inputs.config.dim
-    return Vbpr(*inputs.interactions, features, dim, settings, inputs.generator)
+    return Vbpr(inputs.train, features, dim, settings, inputs.generator)
 
 
 def _freedom(inputs: BaselineInputs, settings: FreedomConfig) -> BaselineModel:
@@ -115,7 +107,7 @@ def _freedom(inputs: BaselineInputs, settings: FreedomConfig) -> BaselineModel:
     if not inputs.modalities.keys() <= known.keys() or not sum(weights):
         weights = [1.0 for _ in inputs.modalities]
     return Freedom(
-        *inputs.interactions,
+        inputs.train,
         features=inputs.features(),
         item_graphs=[relation_graph(*found) for found in inputs.neighbours()],
         weights=[weight / sum(weights) for weight in weights],
@@ -145,7 +137,7 @@ def _mgcn(inputs: BaselineInputs, settings: MgcnConfig) -> BaselineModel:
         )
     ]
     layers = config.behaviour_layers
-    return Mgcn(*inputs.interactions, views, config.dim, layers, settings, inputs.generator)
+    return Mgcn(inputs.train, views, config.dim, layers, settings, inputs.generator)
 
 
 @dataclass(frozen=True)
@@ -211,8 +203,8 @@ def plan_baseline(name: BaselineName, assignments: tuple[str, ...] = ()) -> Base
         device: torch.device,
     ) -> BaselineModel:
         user_idx, item_idx = (torch.from_numpy(idx).long() for idx in train.pairs())
-        shape = train.n_rows, train.n_cols
-        inputs = BaselineInputs(user_idx, item_idx, *shape, modalities, config, generator, device)
+        interactions = TrainInteractions(user_idx, item_idx, train.n_rows, train.n_cols)
+        inputs = BaselineInputs(interactions, modalities, config, generator, device)
         return kind.make(inputs, settings).to(device)
 
     return BaselinePlan(load_config(None, [*MMREC_DEFAULTS, *shared]), settings, build)
