@@ -64,23 +64,33 @@ def nearest_neighbours(
     return neighbours, cosines
 
 
-def edges(neighbours: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows and columns [nnz] of a k-NN graph.
+def edge_mask(neighbours: Tensor, cosines: Tensor) -> Tensor:
+    """Mask [I, k] of the edges of a k-NN graph.
 
     Args:
         neighbours: [I, k], -1 for none; an item as its own neighbour is dropped.
         cosines: [I, k]; neighbours with a cosine ≤ 0 are dropped.
     """
     own = torch.arange(len(neighbours)).unsqueeze(1)
-    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
-    return own.expand_as(neighbours)[valid], neighbours[valid]
+    return (neighbours >= 0) & (neighbours != own) & (cosines > 0)
+
+
+def edges(neighbours: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows and columns [nnz] of a k-NN graph.
+
+    Args:
+        neighbours, cosines: [I, k], see `edge_mask`.
+    """
+    valid = edge_mask(neighbours, cosines)
+    rows = torch.arange(len(neighbours)).unsqueeze(1)
+    return rows.expand_as(neighbours)[valid], neighbours[valid]
 
 
 def relation_graph(neighbours: Tensor, cosines: Tensor) -> SparseMatrix:
     """Symmetrically normalised k-NN graph (FREEDOM, eq. 2); neighbours have equal weights.
 
     Args:
-        neighbours, cosines: [I, k], see `edges`.
+        neighbours, cosines: [I, k], see `edge_mask`.
 
     Returns:
         [I, I]; rows of items without neighbours are empty.

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from models.baselines.base import BaselineModel, TrainInteractions, linear
 from models.baselines.config import MgcnConfig
 from models.behaviour import LightGCN, initial_embedding
+from models.graphs import edge_mask
 from models.losses import info_nce, info_nce_one_way
 from models.sparse import SparseMatrix
 from models.trainable import Batch, Vectors
@@ -37,13 +38,12 @@ def cosine_graph(neighbours: Tensor, cosines: Tensor, itself: bool) -> SparseMat
     """Normalised k-NN graph D^{-½} S D^{-½} [I, I] with cosines as weights, D its row sums.
 
     Args:
-        neighbours: [I, k], -1 for none; an item as its own neighbour is dropped.
-        cosines: [I, k]; neighbours with a cosine ≤ 0 are dropped.
+        neighbours, cosines: [I, k], see `edge_mask`.
         itself: make each item its own first neighbour, in place of the last one.
     """
     n_items = len(neighbours)
     own = torch.arange(n_items).unsqueeze(1)
-    valid = (neighbours >= 0) & (neighbours != own) & (cosines > 0)
+    valid = edge_mask(neighbours, cosines)
     if itself:
         valid = torch.cat([torch.ones_like(own, dtype=torch.bool), valid[:, :-1]], 1)
         neighbours = torch.cat([own, neighbours[:, :-1]], 1)
