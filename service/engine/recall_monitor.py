@@ -1,7 +1,9 @@
 """Recall monitor: compares a sample of the index's results with exact search."""
 
 import random
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Semaphore
 
 import numpy as np
@@ -49,22 +51,19 @@ class RecallMonitor:
             return
         submitted = False
         with last_resort("recall_monitor", self._metrics):  # no thread, or the pool is closed
-            self._pool.submit(self._compare, recommender, vector, options, top)
+            self._pool.submit(
+                self._measure,
+                partial(recommender.recall, vector, options.excluded, options.allowed, top),
+            )
             submitted = True
         if not submitted:
             self._free.release()
 
-    def _compare(
-        self,
-        recommender: Recommender,
-        vector: NDArray[np.float32],
-        options: SearchOptions,
-        top: TopK,
-    ) -> None:
+    def _measure(self, recall: Callable[[], float]) -> None:
         with last_resort("recall_monitor", self._metrics):
-            recall = recommender.recall(vector, options.excluded, options.allowed, top)
+            found = recall()
             self._samples += 1
-            self._mean += (recall - self._mean) / min(self._samples, REMEMBERED)
+            self._mean += (found - self._mean) / min(self._samples, REMEMBERED)
             self._metrics.recall_monitor.set(self._mean)
             self._metrics.recall_samples.inc()
         self._free.release()
