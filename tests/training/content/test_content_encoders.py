@@ -32,14 +32,6 @@ from training.export.efficientnet import TOLERANCE, PooledFeatures
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same folder as in test_features, so that the export happens once a test run."""
-    folder = tmp_path_factory.getbasetemp() / "exported" / "drepmrec"
-    default_image_encoder(folder, threads=2)
-    return folder
-
-
 def picture(seed: int = 0) -> bytes:
     return draw_product("mug", "red", "striped", np.random.default_rng(seed))
 

@@ -17,19 +17,10 @@ from bundle.content.onnx_model import Prepared
 from bundle.errors import InputError
 from tests.support.data.real_data import real_data
 from training.content.cache import CACHE_FILE, VectorCache
-from training.content.default_encoders import default_image_encoder
 from training.content.features import extract_features
 from training.demo.catalogue import make_catalogue
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which the default image encoder was exported, once a test run."""
-    folder = tmp_path_factory.getbasetemp() / "exported" / "drepmrec"
-    default_image_encoder(folder, threads=2)
-    return folder
 
 
 @pytest.fixture(autouse=True)
