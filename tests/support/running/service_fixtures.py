@@ -190,14 +190,17 @@ def new_reference(store: Path) -> ReferenceModel:
     return ReferenceModel(contents_with_columns(user_ids=bundle.users.ids), bundle.version)
 
 
-@pytest.fixture(scope="session", params=["sqlite", "redis"])
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
 def replicas(
     request: pytest.FixtureRequest,
     shop_store: Path,
     tmp_path_factory: pytest.TempPathFactory,
     log_paths: Iterator[Path],
 ) -> Iterator[Replicas]:
-    """Two services with one state of each kind, for tests that keep the reference up to date."""
+    """Two services with one state of each kind, for tests that keep the reference up to date.
+
+    For one file: what the tests of another have changed must not decide whether these pass.
+    """
     options: dict[str, Any] = {"state": tmp_path_factory.mktemp("state") / "state.sqlite3"}
     if request.param == "redis":
         server = request.getfixturevalue("shared_redis")
