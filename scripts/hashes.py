@@ -21,8 +21,9 @@ from typing import Any
 
 LOCK, HASHES = Path("requirements.lock"), Path("requirements.hashes")
 EXTRAS = "azure,content,gcs,otel,s3,train"
-SETS = (f".[{EXTRAS},service]", f".[{EXTRAS},gpu]")
-"""Contents that images may have; ONNX Runtime is one of two packages."""
+SETS = ([f".[{EXTRAS},service]", "async-timeout"], [f".[{EXTRAS},gpu]"])
+"""What images may contain. ONNX Runtime is one of two packages; redis needs async-timeout before
+Python 3.11.3, and Debian 12 has 3.11.2."""
 GLIBC = range(5, 37)
 """Minor versions of glibc that a wheel may need; Debian 12 has 2.36."""
 ONLY_X86 = re.compile(r"nvidia-.*|cuda-.*|triton|onnxruntime-gpu")
@@ -71,7 +72,7 @@ def resolved() -> Iterator[str]:
     """The lines for all that images may contain."""
     digests: dict[str, set[str]] = defaultdict(set)
     for wanted in SETS:
-        for name, version, digest in files("x86_64", wanted):
+        for name, version, digest in files("x86_64", *wanted):
             digests[f"{name}=={version}"].add(digest)
     # pip evaluates conditions for the machine that it runs on: the same packages, without theirs.
     for_arm = [pin for pin in digests if not ONLY_X86.fullmatch(pin.partition("==")[0])]
