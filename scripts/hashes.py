@@ -22,8 +22,8 @@ from typing import Any
 LOCK, HASHES = Path("requirements.lock"), Path("requirements.hashes")
 EXTRAS = "azure,content,gcs,otel,s3,train"
 SETS = ([f".[{EXTRAS},service]", "async-timeout"], [f".[{EXTRAS},gpu]"])
-"""What images may contain. ONNX Runtime is one of two packages; redis needs async-timeout before
-Python 3.11.3, and Debian 12 has 3.11.2."""
+"""Contents that images may have; ONNX Runtime is one of two packages. redis needs async-timeout
+before Python 3.11.3, and Debian 12 has 3.11.2."""
 GLIBC = range(5, 37)
 """Minor versions of glibc that a wheel may need; Debian 12 has 2.36."""
 ONLY_X86 = re.compile(r"nvidia-.*|cuda-.*|triton|onnxruntime-gpu")

@@ -31,6 +31,8 @@ writes wait meanwhile; the next round tries again."""
 READ_SECONDS = 1.0
 """Maximum time that a read waits for another process's lock, in seconds. In WAL mode that happens
 only while a log that another process left behind is recovered."""
+DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+"""Result codes of damage, without the bits that say more."""
 
 # One statement takes half the time of two. A row without an item means that the user was erased.
 _USER = f"""
@@ -65,6 +67,8 @@ class LocalState:
     def __init__(self, path: Path, metrics: Metrics, timeout: float) -> None:
         self.degraded = False
         self.refuses_writes = False
+        self._damaged = False
+        """Whether a read found damage, which does not mend itself."""
         self._path = path
         self._metrics = metrics
         self._cleaning: BackgroundLoop | None = None
@@ -171,9 +175,10 @@ class LocalState:
                 asyncio.get_running_loop().call_soon(self._end_reading)
             rows = self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
+            self._damaged |= getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGE
             self.degraded = True
             raise StateError(f"{self._path}: {error}") from error
-        self.degraded = False
+        self.degraded = self._damaged
         return rows
 
     def _end_reading(self) -> None:

@@ -62,6 +62,29 @@ def test_a_write_that_fails_fails_no_other_of_its_transaction(tmp_path: Path, od
     assert [one.item_id for one in log] == ["item-1", "item-2"]
 
 
+def test_damage_stays_known_while_other_pages_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+
+    async def run() -> None:
+        async with LocalState(path, Metrics(), PATIENT) as state:
+            for user in "user-1", "user-2":
+                await state.add_events(new([event(user, f"{user}-{n:0500}") for n in range(100)]))
+        pages = bytearray(path.read_bytes())
+        for start in range(0, len(pages), 4096):
+            if b"user-1-000" in pages[start : start + 4096]:
+                pages[start : start + 100] = bytes(range(100))
+        path.write_bytes(pages)
+        async with LocalState(path, Metrics(), PATIENT) as state:
+            assert not (await state.user("nobody")).events
+            assert not state.degraded
+            with pytest.raises(StateError, match="malformed"):
+                await state.user("user-1")
+            assert not (await state.user("nobody")).events
+            assert state.degraded
+
+    asyncio.run(run())
+
+
 def locked(path: Path) -> sqlite3.Connection:
     """A connection of another program that holds the lock for writing."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
