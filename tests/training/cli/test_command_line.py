@@ -12,7 +12,7 @@ import pytest
 
 from bundle.search.recommender import Recommender
 from bundle.store.store import BundleStore
-from tests.support.cli import FAST, training
+from tests.support.cli import FAST, torchrun, training
 from tests.support.data.real_data import real_data
 from training.demo.catalogue import taste_hit_rate
 from training.demo.truth import read_truth
@@ -27,15 +27,7 @@ def test_two_processes_fit_what_one_fits(fitted: tuple[Path, Path], tmp_path: Pa
     same += ["--set", "optim.averaging=0.9"]
     options = [str(data), *FAST, *same, "--set", "optim.max_epochs=4"]
     training("fit", *options, "--store", tmp_path / "one")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    arguments = ["--nproc_per_node", "2", "-m", "training", "fit", *options]
-    done = subprocess.run(
-        [*launcher, *arguments, "--store", str(tmp_path / "two")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = torchrun("-m", "training", "fit", *options, "--store", tmp_path / "two")
     assert done.stdout.count("published ") == 1
     one, two = (BundleStore(tmp_path / name).load() for name in ("one", "two"))
     assert len(BundleStore(tmp_path / "two").versions()) == 1
