@@ -63,7 +63,8 @@ def fit(
 
     If the store has a live bundle, the gate compares both and refuses a worse one (exit code 3).
 
-    `torchrun --nproc_per_node N -m training fit …` fits with N processes that share each batch.
+    `torchrun --nproc_per_node N -m training fit …` fits with N processes that share each batch; a
+    PyTorch process group that runs already is used instead.
 
     The command `config` prints all hyper-parameters with their defaults.
     """

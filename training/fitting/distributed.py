@@ -1,4 +1,8 @@
-"""Data-parallel training: under `torchrun`, each process computes a part of every batch."""
+"""Data-parallel training: each process of a group computes a part of every batch.
+
+The group is one that runs already, such as those of Ray Train and Accelerate, or the one of
+`torchrun`.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -9,12 +13,26 @@ from typing import TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
+from bundle.errors import InputError
+
 T = TypeVar("T")
+
+BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}
+"""Back end of a process group by the type of device whose tensors it exchanges."""
 
 
 def is_first() -> bool:
-    """True if this process has rank 0, which alone writes files and reports."""
-    return os.environ.get("RANK", "0") == "0"
+    """True if this process has rank 0, which alone writes files and reports.
+
+    The rank is that of the process group, or the one that `torchrun` gives before there is a group.
+    """
+    if _has_group():
+        return distributed.get_rank() == 0
+    return (os.environ.get("RANK") or "0") == "0"
+
+
+def _has_group() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 @dataclass(frozen=True)
@@ -26,30 +44,59 @@ class ProcessGroup:
     Attributes:
         rank: number of this process.
         size: number of processes.
+        device: the CPU, or this process's GPU.
     """
 
-    rank: int = 0
-    size: int = 1
+    rank: int
+    size: int
+    device: torch.device
 
     @classmethod
     @contextmanager
     def joined(cls, device: str) -> Iterator["ProcessGroup"]:
-        """Join the processes that `torchrun` started, by gloo on CPUs and nccl on GPUs."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
-            yield cls()
-            return
-        distributed.init_process_group("nccl" if device == "cuda" else "gloo")
-        try:
-            yield cls(distributed.get_rank(), size)
-        finally:
-            distributed.destroy_process_group()
+        """The process group that runs already, else that of the processes that `torchrun` started.
 
-    def device(self, name: str) -> torch.device:
-        """The CPU, or this process's GPU."""
-        if name == "cuda" and self.size > 1:
-            return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        return torch.device(name)
+        A group that runs already belongs to the caller and still runs at the end.
+
+        Args:
+            device: cpu or cuda.
+
+        Raises:
+            InputError: the back end of the group that runs already does not fit the device.
+        """
+        if _has_group():
+            yield cls._present(device)
+        elif int(os.environ.get("WORLD_SIZE") or 1) == 1:
+            yield cls(0, 1, torch.device(device))
+        else:
+            distributed.init_process_group(BACK_ENDS[device])
+            try:
+                yield cls._present(device)
+            finally:
+                distributed.destroy_process_group()
+
+    @classmethod
+    def _present(cls, device: str) -> "ProcessGroup":
+        """The process group that runs; one of a single process never uses its back end.
+
+        The GPU is the one with number LOCAL_RANK, or the process's current one without LOCAL_RANK,
+        which not every launcher sets.
+        """
+        rank, size = distributed.get_rank(), distributed.get_world_size()
+        if size == 1:
+            return cls(rank, size, torch.device(device))
+        config = distributed.get_backend_config()  # e.g. cpu:gloo,cuda:nccl
+        if dict(pair.split(":") for pair in config.split(",")).get(device) != BACK_ENDS[device]:
+            raise InputError(
+                f"the process group has the back end {config}, and a fit on {device} needs "
+                f"{BACK_ENDS[device]}: start the group with {BACK_ENDS[device]}, or choose another "
+                "--device"
+            )
+        if device == "cpu":
+            return cls(rank, size, torch.device(device))
+        number = os.environ.get("LOCAL_RANK")
+        gpu = torch.cuda.current_device() if number is None else int(number)
+        return cls(rank, size, torch.device("cuda", gpu))
 
     def part(self, step: Tensor) -> Tensor:
         """This process's rows of a step [B]; all of them if there are fewer rows than processes."""
@@ -80,5 +127,5 @@ class ProcessGroup:
         if self.size == 1:
             return make()
         made = [make() if self.rank == 0 else None]
-        distributed.broadcast_object_list(made)
+        distributed.broadcast_object_list(made, 0, device=self.device)
         return made[0]  # type: ignore[return-value]  # set by rank 0

@@ -66,8 +66,9 @@ def fit_model(
     With `optim.averaging`, evaluated and returned are the averaged parameters.
 
     On the CPU the result is determined by data, configuration and seed, also across `resume`.
-    Under `torchrun` all processes fit the model together and return the same one; the process of
-    rank 0 writes and reports.
+    Under `torchrun`, or in a process group that the caller has started, all processes fit the model
+    together, each by a call of its own, and return the same one; the process of rank 0 writes and
+    reports.
 
     Args:
         split: train is fitted, valid (at most `optim.valid_users` of it) decides when to stop.
@@ -88,7 +89,8 @@ def fit_model(
 
     Raises:
         DivergedError: a loss term is not finite.
-        InputError: `resume` without a matching checkpoint, or `warm` without any.
+        InputError: `resume` without a matching checkpoint, or `warm` without any; or the caller's
+            process group does not fit the device.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -96,8 +98,7 @@ def fit_model(
         torch.set_float32_matmul_precision("high")  # TF32 is precise enough for ranking
     with ProcessGroup.joined(run.device) as workers:
         generator = torch.Generator().manual_seed(run.seed)
-        device = workers.device(run.device)
-        model = build(split.train, modalities, config.model, generator, device)
+        model = build(split.train, modalities, config.model, generator, workers.device)
         optimiser = torch.optim.Adam(
             model.parameters(), config.optim.learning_rate, weight_decay=config.optim.weight_decay
         )

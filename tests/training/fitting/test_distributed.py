@@ -1,0 +1,213 @@
+"""Fits on several processes: their group is the caller's or that of `torchrun`."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import distributed
+
+from bundle.errors import InputError
+from bundle.format.reader import Bundle
+from bundle.store.store import BundleStore
+from tests.support.cli import torchrun
+from tests.support.data.datasets import write_tables
+from tests.support.data.planted_groups import planted_dataset
+from tests.support.running.processes import environment_with_tests
+from tests.support.waiting import DEADLINE
+from tests.training.fitting.test_trainer import SMALL
+from training.data.dataset import Dataset
+from training.data.split import Split
+from training.fitting.config import RunOptions, load_config
+from training.fitting.distributed import ProcessGroup, is_first
+from training.fitting.trainer import fit_model
+
+EPOCHS = ["optim.max_epochs=5", "optim.patience=5"]
+
+IN_A_GROUP = """
+import json, os, sys
+from pathlib import Path
+import torch
+from torch import distributed
+from bundle.errors import InputError
+from training.cli.fit import fit
+from training.fitting.distributed import ProcessGroup
+rank, rendezvous, data, options = sys.argv[1:]
+distributed.init_process_group(
+    "gloo", init_method=f"file://{rendezvous}", rank=int(rank), world_size=2
+)
+try:
+    with ProcessGroup.joined("cuda"):
+        raise AssertionError("gloo must not be used with tensors on GPUs")
+except InputError as error:
+    assert "cuda:gloo, and a fit on cuda needs nccl" in str(error), error
+try:
+    fit(Path(data), threads=1, **json.loads(options))
+except InputError as error:
+    print("refused:", error)
+ones = torch.ones(3)
+distributed.all_reduce(ones)
+assert ones.tolist() == [2, 2, 2]
+distributed.destroy_process_group()
+print("the group still works")
+"""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the planted groups."""
+    dataset = planted_dataset()
+    pairs = zip(dataset.interactions.user_idx, dataset.interactions.item_idx, strict=True)
+    log = [{"user_id": dataset.users[u], "item_id": dataset.items[i]} for u, i in pairs]
+    items = [{"item_id": item} for item in dataset.items.ids]
+    folder = write_tables(tmp_path_factory.mktemp("data"), log=log, items=items)
+    for name, modality in dataset.modalities.items():
+        np.save(folder / f"{name}_feat.npy", modality.features)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def by_torchrun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a fit by two processes that `torchrun` started and that nothing disturbed."""
+    store = tmp_path_factory.mktemp("torchrun") / "store"
+    options = [x for assignment in [*SMALL, *EPOCHS] for x in ("--set", assignment)]
+    done = torchrun("-m", "training", "fit", data, "--store", store, "--threads", "1", *options)
+    assert done.stdout.count("published ") == 1
+    return store
+
+
+def in_a_group(tmp_path: Path, data: Path, *options: dict[str, Any]) -> list[str]:
+    """Run `fit` in two processes that have started a group, and return what each prints.
+
+    The variables of `torchrun` say something else, as those of an outer launcher would.
+
+    Args:
+        tmp_path: an empty folder in which the processes find each other.
+        data: folder of data.
+        options: keyword arguments of `fit`, of each process.
+    """
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-c", IN_A_GROUP),
+                *(str(rank), str(tmp_path / "rendezvous"), str(data)),
+                json.dumps({"assignments": [*SMALL, *EPOCHS]} | own),
+            ],
+            env=environment_with_tests(RANK="0", WORLD_SIZE="9"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank, own in enumerate(options)
+    ]
+    try:
+        printed = [process.communicate(timeout=DEADLINE) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, messages) in zip(processes, printed, strict=True):
+        assert process.returncode == 0, messages
+    return [results for results, _ in printed]
+
+
+def assert_same_vectors(one: Bundle, two: Bundle) -> None:
+    np.testing.assert_array_equal(one.item_vectors, two.item_vectors)
+    np.testing.assert_array_equal(one.user_vectors, two.user_vectors)
+
+
+@pytest.mark.slow
+def test_a_group_of_the_caller_fits_what_torchrun_fits(
+    data: Path, by_torchrun: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    first, second = in_a_group(tmp_path, data, *[{"store": str(store)}] * 2)
+    assert "published " in first
+    assert first.endswith("the group still works\n")
+    assert second == "the group still works\n"
+    assert_same_vectors(BundleStore(store).load(), BundleStore(by_torchrun).load())
+
+
+@pytest.fixture
+def group_of_one(tmp_path: Path) -> Iterator[None]:
+    """A process group of this process alone."""
+    place = f"file://{tmp_path / 'rendezvous'}"
+    distributed.init_process_group("gloo", init_method=place, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+def fit_here(dataset: Dataset, split: Split, directory: Path) -> dict[str, torch.Tensor]:
+    config = load_config(None, [*SMALL, "optim.max_epochs=2"])
+    parts = (split, dataset.modalities, dataset.fingerprint, config, RunOptions(threads=1))
+    return dict(fit_model(*parts, directory)[0].state_dict())
+
+
+def test_a_group_of_one_fits_what_one_process_fits(
+    dataset: Dataset,
+    split: Split,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    alone = fit_here(dataset, split, tmp_path / "alone")
+    request.getfixturevalue("group_of_one")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    grouped = fit_here(dataset, split, tmp_path / "grouped")
+    assert distributed.is_initialized()
+    assert all(torch.equal(value, grouped[name]) for name, value in alone.items())
+
+
+def pretend_group(monkeypatch: pytest.MonkeyPatch, back_ends: str) -> None:
+    """A group of two processes as PyTorch describes it, of which this is the second."""
+    monkeypatch.setattr(distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "get_backend_config", lambda: back_ends)
+
+
+@pytest.mark.parametrize(
+    ("back_ends", "device", "needed"),
+    [
+        ("cpu:gloo,cuda:gloo", "cuda", "nccl"),
+        ("cpu:gloo", "cuda", "nccl"),
+        ("cuda:nccl", "cpu", "gloo"),
+    ],
+)
+def test_a_back_end_that_does_not_fit_the_device_is_refused(
+    monkeypatch: pytest.MonkeyPatch, back_ends: str, device: str, needed: str
+) -> None:
+    pretend_group(monkeypatch, back_ends)
+    message = f"has the back end {back_ends}, and a fit on {device} needs {needed}: "
+    with pytest.raises(InputError, match=message), ProcessGroup.joined(device):
+        pass
+
+
+def test_the_gpu_is_that_of_local_rank_or_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_group(monkeypatch, "cpu:gloo,cuda:nccl")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    monkeypatch.setenv("LOCAL_RANK", "5")
+    with ProcessGroup.joined("cuda") as group:
+        assert group == ProcessGroup(1, 2, torch.device("cuda", 5))
+    monkeypatch.delenv("LOCAL_RANK")
+    with ProcessGroup.joined("cuda") as group:
+        assert group == ProcessGroup(1, 2, torch.device("cuda", 3))
+    with ProcessGroup.joined("cpu") as group:
+        assert group == ProcessGroup(1, 2, torch.device("cpu"))
+
+
+def test_the_first_process_is_that_of_the_group_or_of_the_launcher(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert is_first()
+    monkeypatch.setenv("RANK", "2")
+    assert not is_first()
+    monkeypatch.setenv("RANK", "0")
+    assert is_first()
+    pretend_group(monkeypatch, "cpu:gloo")
+    assert not is_first()
