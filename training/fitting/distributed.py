@@ -35,6 +35,22 @@ def _has_group() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
+def _start_group(back_end: str) -> None:
+    """Start the group of the processes that `torchrun` started.
+
+    `torchrun` keeps one store over its restarts, in which a new process finds the address of one
+    that has ended, and waits for it (https://github.com/pytorch/pytorch/issues/135712); so the keys
+    of each restart have a prefix. Nodes count restarts separately: only one node has a count that
+    all processes share.
+    """
+    # Both names are documented and not in the `__all__` of their module.
+    store, rank, size = next(distributed.rendezvous("env://"))  # type: ignore[attr-defined]
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        store = distributed.PrefixStore(f"restart {restarts}", store)  # type: ignore[attr-defined]
+    distributed.init_process_group(back_end, store=store, rank=rank, world_size=size)
+
+
 @dataclass(frozen=True)
 class ProcessGroup:
     """The processes that fit one model together.
@@ -69,7 +85,7 @@ class ProcessGroup:
         elif int(os.environ.get("WORLD_SIZE") or 1) == 1:
             yield cls(0, 1, torch.device(device))
         else:
-            distributed.init_process_group(BACK_ENDS[device])
+            _start_group(BACK_ENDS[device])
             try:
                 yield cls._present(device)
             finally:

@@ -200,6 +200,29 @@ def test_the_gpu_is_that_of_local_rank_or_the_current_one(monkeypatch: pytest.Mo
         assert group == ProcessGroup(1, 2, torch.device("cpu"))
 
 
+@pytest.mark.parametrize(("processes_here", "key"), [("2", "restart 1/address"), ("1", "address")])
+def test_processes_of_one_node_see_no_addresses_from_before_a_restart(
+    monkeypatch: pytest.MonkeyPatch, processes_here: str, key: str
+) -> None:
+    """Those of several nodes have no number of restarts that is the same for all."""
+    kept = distributed.HashStore()  # type: ignore[attr-defined]  # documented, not in `__all__`
+    pretend_group(monkeypatch, "cpu:gloo")
+    monkeypatch.setattr(distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(distributed, "rendezvous", lambda _: iter([(kept, 1, 2)]))
+    monkeypatch.setattr(
+        distributed,
+        "init_process_group",
+        lambda _, *, store, rank, world_size: store.set("address", f"{rank} of {world_size}"),
+    )
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": processes_here}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    with ProcessGroup.joined("cpu") as group:
+        assert group == ProcessGroup(1, 2, torch.device("cpu"))
+    assert kept.get(key) == b"1 of 2"
+
+
 def test_the_first_process_is_that_of_the_group_or_of_the_launcher(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
