@@ -43,7 +43,8 @@ def fit(
         typer.Option(help="Directory for the checkpoint and TensorBoard files. [STORE/run]"),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the checkpoint in --run.")
+        bool,
+        typer.Option("--resume", help="Continue from the checkpoint in --run, if there is one."),
     ] = False,
     warm_start: Annotated[
         bool,
@@ -64,7 +65,8 @@ def fit(
     If the store has a live bundle, the gate compares both and refuses a worse one (exit code 3).
 
     `torchrun --nproc_per_node N -m training fit …` fits with N processes that share each batch; a
-    PyTorch process group that runs already is used instead.
+    PyTorch process group that runs already is used instead. With --resume, the same command line
+    also continues a fit that ended early, e.g. for `torchrun --max-restarts`.
 
     The command `config` prints all hyper-parameters with their defaults.
     """

@@ -145,3 +145,11 @@ class ProcessGroup:
         made = [make() if self.rank == 0 else None]
         distributed.broadcast_object_list(made, 0, device=self.device)
         return made[0]  # type: ignore[return-value]  # set by rank 0
+
+    def count(self, holds: bool) -> int:
+        """The number of processes in which something holds."""
+        if self.size == 1:
+            return int(holds)
+        total = torch.tensor(int(holds), device=self.device)
+        distributed.all_reduce(total)
+        return int(total)

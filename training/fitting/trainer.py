@@ -14,7 +14,7 @@ from tqdm import tqdm
 from typing_extensions import TypeVar
 
 from bundle.csr import Csr
-from bundle.errors import DRepMRecError
+from bundle.errors import DRepMRecError, InputError
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
 from models.trainable import Batch, Trainable, Vectors
@@ -77,7 +77,7 @@ def fit_model(
         config: hyper-parameters.
         run: device, threads and seed.
         directory: for the checkpoint and TensorBoard files.
-        resume: continue from the checkpoint.
+        resume: continue from the checkpoint if there is one.
         names: ids of users and items, stored in the checkpoint.
         warm: start from the best parameters in the directory's checkpoint, possibly fitted on other
             data; needs `names`.
@@ -89,8 +89,8 @@ def fit_model(
 
     Raises:
         DivergedError: a loss term is not finite.
-        InputError: `resume` without a matching checkpoint, or `warm` without any; or the caller's
-            process group does not fit the device.
+        InputError: `resume` with a checkpoint that does not match or that only some processes see,
+            or `warm` without any; or the caller's process group does not fit the device.
     """
     if run.threads:
         torch.set_num_threads(run.threads)
@@ -113,7 +113,7 @@ def fit_model(
                 tqdm.write(f"warm start: {taken} of {of} parameters copied", file=sys.stderr)
         average = ParameterAverage(model, config.optim.averaging)
         optimiser.register_step_post_hook(lambda *_: average.update())
-        if resume:
+        if resume and _has_checkpoint(checkpoint, workers):
             progress = load_checkpoint(checkpoint, identity, model, optimiser, average, generator)
         with _Record(directory, config, progress, is_first()) as record:
             while not _finished(progress, config):
@@ -141,6 +141,27 @@ def fit_model(
                     after_epoch(progress)
     model.load_state_dict(progress.best_model)
     return model, progress
+
+
+def _has_checkpoint(path: Path, workers: ProcessGroup) -> bool:
+    """True if there is a checkpoint to resume from; without one, a line on stderr says so.
+
+    All processes give the same answer: with different ones each would wait for the others.
+
+    Raises:
+        InputError: only some of the processes see the checkpoint.
+    """
+    seen = workers.count(path.is_file())
+    if 0 < seen < workers.size:
+        raise InputError(
+            f"{path}: only {seen} of {workers.size} processes see this checkpoint; "
+            "--run must be a folder that all of them share"
+        )
+    if not seen and is_first():
+        tqdm.write(
+            f"no checkpoint in {path.parent}: the fit starts from the beginning", file=sys.stderr
+        )
+    return seen > 0
 
 
 def _identity(fingerprint: str, config: FitConfig, run: RunOptions) -> str:

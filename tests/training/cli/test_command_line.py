@@ -73,9 +73,29 @@ def test_a_killed_fit_is_resumed(fitted: tuple[Path, Path], tmp_path: Path) -> N
         process.wait()
     assert not (store / "CURRENT").exists()
     done = training(*arguments[:-1], "optim.max_epochs=4", "--resume")
+    assert "no checkpoint" not in done.stderr
     assert "epoch 1:" not in done.stderr
     assert "of 4" in done.stdout
     assert BundleStore(store).load().report["history"].__len__() == 4
+
+
+def test_the_same_command_line_starts_a_fit_and_resumes_it(
+    fitted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data, _ = fitted
+    run = tmp_path / "run"
+    arguments: list[str | Path] = ["fit", data, "--store", tmp_path / "store", "--run", run, *FAST]
+    arguments += ["--set", "optim.max_epochs=1", "--resume"]
+    started = training(*arguments)
+    line = f"no checkpoint in {run}: the fit starts from the beginning\n"
+    assert started.stderr.count(line) == 1
+    assert "epoch 1:" in started.stderr
+    again = training(*arguments)
+    assert "no checkpoint" not in again.stderr
+    assert "epoch 1:" not in again.stderr
+    assert "published " in again.stdout
+    refused = training(*arguments, "--seed", "1", code=2)
+    assert "belongs to another configuration, data set or seed" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -84,7 +104,6 @@ def test_a_killed_fit_is_resumed(fitted: tuple[Path, Path], tmp_path: Path) -> N
         (["fit", "DATA", "--store", "S", "--set", "model.dimm=3"], "model.dimm: unknown key"),
         (["fit", "NOWHERE", "--store", "S"], "NOWHERE"),
         (["fit", "DATA", "--store", "S", "--config", "missing.toml"], "missing.toml"),
-        (["fit", "DATA", "--store", "S", "--resume"], "no checkpoint"),
         (["features", "DATA"], "--text, --image or both"),
         (["features", "DATA", "--text", "colourful"], "colourful"),
         (["demo", "DATA"], "is not empty"),

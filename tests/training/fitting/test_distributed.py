@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from torch import distributed
 from bundle.errors import InputError
 from training.cli.fit import fit
 from training.fitting.distributed import ProcessGroup
-rank, rendezvous, data, options = sys.argv[1:]
+rank, rendezvous, data, run, options = sys.argv[1:]
 distributed.init_process_group(
     "gloo", init_method=f"file://{rendezvous}", rank=int(rank), world_size=2
 )
@@ -47,7 +47,7 @@ try:
 except InputError as error:
     assert "cuda:gloo, and a fit on cuda needs nccl" in str(error), error
 try:
-    fit(Path(data), threads=1, **json.loads(options))
+    fit(Path(data), run=Path(run), threads=1, **json.loads(options))
 except InputError as error:
     print("refused:", error)
 ones = torch.ones(3)
@@ -55,6 +55,22 @@ distributed.all_reduce(ones)
 assert ones.tolist() == [2, 2, 2]
 distributed.destroy_process_group()
 print("the group still works")
+"""
+
+KILLED_ONCE = """
+import json, os, signal, sys
+from pathlib import Path
+from training.cli.fit import fit
+from training.fitting import trainer
+fit_model = trainer.fit_model
+def kill(progress):
+    # The second process is in its third epoch only if the first has written two checkpoints.
+    place = (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], progress.epoch)
+    if place == ("1", "0", 3):
+        os.kill(os.getpid(), signal.SIGKILL)
+trainer.fit_model = lambda *inputs, **options: fit_model(*inputs, **options, after_epoch=kill)
+data, options = sys.argv[1:]
+fit(Path(data), threads=1, resume=True, **json.loads(options))
 """
 
 
@@ -81,7 +97,7 @@ def by_torchrun(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def in_a_group(tmp_path: Path, data: Path, *options: dict[str, Any]) -> list[str]:
+def in_a_group(tmp_path: Path, data: Path, runs: Sequence[Path], **options: Any) -> list[str]:
     """Run `fit` in two processes that have started a group, and return what each prints.
 
     The variables of `torchrun` say something else, as those of an outer launcher would.
@@ -89,21 +105,22 @@ def in_a_group(tmp_path: Path, data: Path, *options: dict[str, Any]) -> list[str
     Args:
         tmp_path: an empty folder in which the processes find each other.
         data: folder of data.
-        options: keyword arguments of `fit`, of each process.
+        runs: `--run` of each process.
+        options: keyword arguments of `fit`.
     """
     processes = [
         subprocess.Popen(
             [
                 *(sys.executable, "-c", IN_A_GROUP),
-                *(str(rank), str(tmp_path / "rendezvous"), str(data)),
-                json.dumps({"assignments": [*SMALL, *EPOCHS]} | own),
+                *map(str, (rank, tmp_path / "rendezvous", data, run)),
+                json.dumps({"assignments": [*SMALL, *EPOCHS]} | options),
             ],
             env=environment_with_tests(RANK="0", WORLD_SIZE="9"),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for rank, own in enumerate(options)
+        for rank, run in enumerate(runs)
     ]
     try:
         printed = [process.communicate(timeout=DEADLINE) for process in processes]
@@ -125,11 +142,40 @@ def test_a_group_of_the_caller_fits_what_torchrun_fits(
     data: Path, by_torchrun: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    first, second = in_a_group(tmp_path, data, *[{"store": str(store)}] * 2)
+    first, second = in_a_group(tmp_path, data, [tmp_path / "run"] * 2, store=str(store))
     assert "published " in first
     assert first.endswith("the group still works\n")
     assert second == "the group still works\n"
     assert_same_vectors(BundleStore(store).load(), BundleStore(by_torchrun).load())
+
+
+@pytest.mark.slow
+def test_a_fit_of_which_a_process_is_killed_is_restarted_and_resumed(
+    data: Path, by_torchrun: Path, tmp_path: Path
+) -> None:
+    store, script = tmp_path / "store", tmp_path / "killed_once.py"
+    script.write_text(KILLED_ONCE)
+    options = json.dumps({"store": str(store), "assignments": [*SMALL, *EPOCHS]})
+    done = torchrun("--max-restarts", "1", script, data, options)
+    line = f"no checkpoint in {store / 'run'}: the fit starts from the beginning\n"
+    assert done.stderr.count(line) == 1
+    assert done.stderr.count("epoch 1:") == 1
+    assert done.stdout.count("best epoch ") == 1
+    assert done.stdout.count("published ") == 1
+    bundle, undisturbed = BundleStore(store).load(), BundleStore(by_torchrun).load()
+    assert len(bundle.report["history"]) == len(undisturbed.report["history"]) == 5
+    assert_same_vectors(bundle, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_not_all_processes_see_is_refused_by_all(
+    data: Path, by_torchrun: Path, tmp_path: Path
+) -> None:
+    runs = [by_torchrun / "run", tmp_path / "elsewhere"]
+    refusals = in_a_group(tmp_path, data, runs, store=str(tmp_path / "store"), resume=True)
+    for run, printed in zip(runs, refusals, strict=True):
+        assert f"refused: {run / 'checkpoint.pt'}: only 1 of 2 processes see" in printed
+        assert printed.endswith("the group still works\n")
 
 
 @pytest.fixture

@@ -176,9 +176,18 @@ def test_early_stopping_counts_epochs_without_a_better_one(
     assert progress.epoch == progress.best_epoch + 2 < 200
 
 
+def test_resuming_without_a_checkpoint_starts_from_the_beginning(
+    dataset: Dataset, split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = run_fit(dataset, split, tmp_path / "whole", epochs=2)
+    assert "no checkpoint" not in capsys.readouterr().err
+    resumed, _ = run_fit(dataset, split, tmp_path / "run", epochs=2, resume=True)
+    line = f"no checkpoint in {tmp_path / 'run'}: the fit starts from the beginning"
+    assert capsys.readouterr().err.splitlines().count(line) == 1
+    assert same(whole, resumed)
+
+
 def test_resume_refuses_what_does_not_fit(dataset: Dataset, split: Split, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no checkpoint found"):
-        run_fit(dataset, split, tmp_path, resume=True)
     run_fit(dataset, split, tmp_path, epochs=1)
     with pytest.raises(InputError, match="belongs to another configuration"):
         run_fit(dataset, split, tmp_path, resume=True, more=["model.sss=0.7"])
