@@ -4,11 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock, create_autospec
 
 import pytest
 
 from tests.support.data.event_logs import store_with_bundle
 from tests.support.paths import DOCS, ROOT
+from training.cli.fit import fit
 
 EXAMPLES = re.split(
     r"^### ",
@@ -39,7 +41,7 @@ def test_a_worked_example_touches_five_files_at_most(example: str) -> None:
 
 def test_the_python_of_the_training_page_runs(tmp_path: Path) -> None:
     page = (DOCS / "guide" / "training.md").read_text()
-    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    [_, code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     user = store_with_bundle(tmp_path / "store").load().users[0]
     done = subprocess.run(
         [sys.executable, "-c", code.replace("user-0001", user)],
@@ -50,3 +52,20 @@ def test_the_python_of_the_training_page_runs(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "item-" in done.stdout
+
+
+def test_the_ray_example_of_the_training_page_calls_fit_with_options_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray is not installed; in its place, the function runs once, here."""
+    page = (DOCS / "guide" / "training.md").read_text()
+    [code, _] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    ray = MagicMock()
+    for name in ("ray", "ray.train", "ray.train.torch"):
+        monkeypatch.setitem(sys.modules, name, ray)
+    called = create_autospec(fit)
+    monkeypatch.setattr("training.cli.fit.fit", called)
+    exec(code, {})  # noqa: S102  # the page is ours
+    [function] = ray.TorchTrainer.call_args.args
+    function(ray.TorchTrainer.call_args.kwargs["train_loop_config"])
+    called.assert_called_once_with(Path("/data/shop"), "/data/store", resume=True, threads=1)
