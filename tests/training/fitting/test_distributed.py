@@ -57,6 +57,19 @@ distributed.destroy_process_group()
 print("the group still works")
 """
 
+LEFT = """
+import importlib
+from pathlib import Path
+from training.fitting.distributed import ProcessGroup
+def threads():
+    return {path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")}
+with ProcessGroup.joined("cpu") as group:
+    importlib.import_module("torch._dynamo")  # as the first step of an optimiser does
+    assert "pt_gloo_runloop" in threads()
+    group.from_first(int)
+assert "pt_gloo_runloop" not in threads()
+"""
+
 KILLED_ONCE = """
 import json, os, signal, sys
 from pathlib import Path
@@ -147,6 +160,13 @@ def test_a_group_of_the_caller_fits_what_torchrun_fits(
     assert first.endswith("the group still works\n")
     assert second == "the group still works\n"
     assert_same_vectors(BundleStore(store).load(), BundleStore(by_torchrun).load())
+
+
+@pytest.mark.slow
+def test_a_group_that_ended_has_no_threads(tmp_path: Path) -> None:
+    script = tmp_path / "left.py"
+    script.write_text(LEFT)
+    torchrun(script)
 
 
 @pytest.mark.slow
