@@ -71,8 +71,9 @@ class Settings(BaseSettings):
     threads: Annotated[int | None, Field(ge=1)] = None
     """Concurrent searches and ONNX Runtime threads of a worker. [CPU quota of the container /
     workers]"""
-    max_concurrency: Annotated[int, Field(ge=1)] = 256
-    """Maximum number of requests in progress in a worker; more wait for their turn."""
+    max_concurrency: Annotated[int, Field(ge=1)] = 64
+    """Maximum number of requests in progress in a worker; more wait for their turn. A batch of
+    searches has no more, and what more requests allocate no longer fits into a core's cache."""
     max_wait: Annotated[float, Field(ge=0, le=60)] = 0.5
     """Maximum time that a request waits for its turn, in seconds; then it gets 503. With 0 it gets
     503 at once."""

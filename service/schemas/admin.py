@@ -131,7 +131,7 @@ class Info(Schema):
                     "max_contents": 50,
                     "max_events": 1000,
                     "max_filter": 1000,
-                    "max_concurrency": 256,
+                    "max_concurrency": 64,
                 },
                 "content": {},
                 "threads": 2,
