@@ -134,7 +134,9 @@ def test_a_refused_bundle_is_not_loaded_again_at_each_poll(
 ) -> None:
     first = publish(1)
     service = start(store=first.store, reload_poll=0.05)
-    (first.store / "CURRENT").write_text("20200101T000000Z-00000000\n")
+    pointer = first.store / "CURRENT.new"
+    pointer.write_text("20200101T000000Z-00000000\n")
+    pointer.replace(first.store / "CURRENT")  # else a poll may find it empty, another refusal
     wait_until(lambda: service.events("bundle_refused"), "the refusal")
     time.sleep(0.5)  # ten polls
     assert len(service.events("bundle_refused")) == 1
