@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 
 import pytest
 
@@ -18,6 +19,8 @@ from benchmarks.environment import SERVING, describe
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "faults.md"
+WIDTH = 100
+"""Characters of a line of text."""
 ROWS = re.compile(r"(?<=<!-- faults -->\n).*(?=<!-- end of faults -->)", re.DOTALL)
 AREAS: dict[str, tuple[str, list[str]]] = {
     "Data": (
@@ -163,7 +166,12 @@ def rows(promises: dict[tuple[str, str], Promise]) -> str:
     """The sections of the page, one for each area."""
     parts = []
     for area, (thrown, files) in AREAS.items():
-        parts += [f"\n## {area}\n", f"{thrown}\n", "| promise | cases | result |", "|---|---|---|"]
+        parts += [
+            f"\n## {area}\n",
+            f"{fill(thrown, WIDTH)}\n",
+            "| promise | cases | result |",
+            "|---|---|---|",
+        ]
         for file in files:
             parts.append(f"| *`{file}`* | | |")
             for (of, function), promise in promises.items():
@@ -189,10 +197,11 @@ def main() -> int:
     for promise in results.promises.values():
         total += promise.outcomes
     counted = ", ".join(f"{number:,} {outcome}" for outcome, number in total.items())
+    machine, packages, _ = describe(SERVING).splitlines()
     run = (
         f"\nRun of {datetime.now(UTC):%Y-%m-%d}: {len(results.promises)} promises, "
         f"{sum(total.values()):,} cases, {counted}, in {minutes:.0f} minutes.\n"
-        f"\n```\n{describe(SERVING)}\n```\n"
+        f"\n```\n{machine}\n{packages}\nmake faults\n```\n"
     )
     page = PAGE.read_text()
     PAGE.write_text(ROWS.sub(lambda _: run + rows(results.promises), page))
