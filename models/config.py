@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -61,8 +61,12 @@ class ModelConfig(BaseModel):
     item_bias: bool = True
     """Add a popularity bias per item to the scores, the same for all users."""
 
-    ranking: Literal["softmax", "bpr"] = "softmax"
-    """Ranking loss L_rank: sampled softmax or BPR."""
+    ranking: Literal["softmax", "bpr", "multinomial"] = "softmax"
+    """Ranking loss L_rank. softmax: sampled softmax; bpr: BPR; both of single interactions.
+    multinomial: a part of each user's history represents the user, and the rest is to be ranked
+    above all other items: much faster on dense data, worse on sparse data."""
+    history_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share of a history that is to be ranked, in multinomial ranking."""
     temperature: Positive = 0.2
     """Temperature of the similarities in L_rank and SSS."""
     negatives: Count = 1024
@@ -87,3 +91,13 @@ class ModelConfig(BaseModel):
     sss: Weight = 0.3
     """γ: weight of the similarity-supervised signal (SSS), which keeps a modality's similarities
     close to those of its raw features."""
+
+    @model_validator(mode="after")
+    def _whole_histories(self) -> "ModelConfig":
+        others = self.line_ranking or self.intra_alignment or self.user_layers
+        if self.ranking == "multinomial" and (self.backbone != "items" or others):
+            raise ValueError(
+                "ranking=multinomial needs backbone=items and user_layers, line_ranking and "
+                "intra_alignment of 0"
+            )
+        return self

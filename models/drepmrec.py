@@ -18,12 +18,12 @@ from models.behaviour import initial_embedding
 from models.config import ModelConfig
 from models.encoders import CANCELLED
 from models.fusion import Group, Line
-from models.history import History
+from models.history import History, means
 from models.linear import LinearPart
-from models.losses import bpr, sampled_softmax
+from models.losses import bpr, multinomial, sampled_softmax
 from models.modal import ModalEncoder, unit
 from models.sparse import rows
-from models.trainable import Batch, Metrics, Trainable, Vectors
+from models.trainable import Batch, HistoryBatch, Metrics, Trainable, Vectors
 
 BEHAVIOUR = "behaviour"
 LINEAR = "linear"
@@ -184,20 +184,28 @@ class DRepMRec(Trainable):
                 [self._batch_users(line, batch) for line in lines.values()],
                 [rows(line.items, batch.item_idx) for line in lines.values()],
             )
-        if self.modalities:
-            terms |= self._modal_terms(lines, batch)
-        return terms
+        return terms | self._modal_terms(lines, batch)
+
+    def history_loss(self, batch: HistoryBatch) -> dict[str, Tensor]:
+        """`loss` of a batch of users; an item of a user's weighs 1/√|history|."""
+        lines = self.lines()
+        items = self.fuse({name: line.items for name, line in lines.items()})
+        users = unit(means(items, *batch.known, len(batch.user_idx)))
+        weights = rows(self.history.counts, batch.user_idx)[:, 0].rsqrt()
+        rank = multinomial(users, items, self.bias, *batch[1:], weights, self.config.temperature)
+        return {"rank": rank} | self._modal_terms(lines, batch.interactions(self.config.compared))
 
     def _modal_terms(self, lines: dict[str, Line], batch: Batch) -> dict[str, Tensor]:
-        config, encoders = self.config, self._encoders()
+        if not (encoders := self._encoders()):
+            return {}
+        config = self.config
         # These terms compare all rows with each other: their cost grows with the square of the
         # number of rows, and a sample suffices, because the next batch brings other rows.
         batch = batch._replace(
             user_idx=batch.user_idx[: config.compared], item_idx=batch.item_idx[: config.compared]
         )
-        items = torch.unique(batch.item_idx)
+        items, terms = torch.unique(batch.item_idx), {}
         modal = [lines[name].items for name in self.modalities]
-        terms = {}
         if config.modality_alignment:
             terms["modality"] = config.modality_alignment * modality_alignment(
                 encoders, modal, items, config.alignment_temperature
@@ -271,8 +279,7 @@ class DRepMRec(Trainable):
 
     def _inter_alignment(self, lines: dict[str, Line], batch: Batch, items: Tensor) -> Tensor:
         """BMA, inter-alignment of the behaviour line with each modality, mean over modalities."""
-        config, users = self.config, torch.unique(batch.user_idx)
-        behaviour = lines[BEHAVIOUR]
+        config, behaviour, users = self.config, lines[BEHAVIOUR], torch.unique(batch.user_idx)
         loss = torch.zeros((), device=users.device)
         for name, encoder, projection in zip(
             self.modalities, self._encoders(), self.projections, strict=True

@@ -7,6 +7,18 @@ from torch.nn import functional as F
 from models.graphs import history_mean
 
 
+def means(items: Tensor, of_row: Tensor, item_idx: Tensor, n_rows: int) -> Tensor:
+    """Mean of some items for each row, [n_rows, D]; zero for a row without any.
+
+    Args:
+        items: [I, D].
+        of_row, item_idx: [n] pairs of a row, ascending, and an item.
+        n_rows: number of rows.
+    """
+    starts = torch.searchsorted(of_row, torch.arange(n_rows, device=of_row.device))
+    return F.embedding_bag(item_idx, items, starts, mode="mean")
+
+
 class History(nn.Module):
     """Train interactions as an averaging operator.
 

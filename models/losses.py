@@ -91,6 +91,39 @@ def sampled_softmax(
         return _sampled_softmax(users, items, negatives, item_idx, negative_idx, temperature)
 
 
+def multinomial(
+    users: Tensor,
+    items: Tensor,
+    bias: Tensor | None,
+    known: tuple[Tensor, Tensor],
+    wanted: tuple[Tensor, Tensor],
+    weights: Tensor,
+    temperature: float,
+) -> Tensor:
+    """Multinomial likelihood: −log of the wanted items' softmax probabilities among all items.
+
+    One row of scores serves all wanted items of a user. Liang et al. 2018 (Mult-VAE) sum over a
+    user's items; here each user has a weight.
+
+    Args:
+        users: [B, D].
+        items: [I, D], all items.
+        bias: [I], added to the inner products; None for none.
+        known: rows and item_idx, [n] each, that are left out of a row's softmax.
+        wanted: rows and item_idx, [m] each; one at least.
+        weights: [B], > 0; the result is the weighted mean over the wanted items.
+        temperature: divides the scores.
+    """
+    with torch.autocast(users.device.type, enabled=False):
+        logits = users.float() @ items.float().T
+        if bias is not None:
+            logits = logits + bias
+        logits = (logits / temperature).index_put(known, logits.new_tensor(-torch.inf))
+        of_wanted = logits.logsumexp(1)[wanted[0]] - logits[wanted]
+        each = weights[wanted[0]]
+        return (of_wanted * each).sum() / each.sum()
+
+
 def pair_alignment(users: Tensor, items: Tensor) -> Tensor:
     """BMA, intra-alignment: mean ‖n(u) − n(i)‖² over interacting pairs of one line.
 

@@ -23,6 +23,28 @@ class Batch(NamedTuple):
     negatives: Tensor
 
 
+class HistoryBatch(NamedTuple):
+    """A training batch of users, whose histories are split in two.
+
+    Attributes:
+        user_idx: [B], of users with two items or more.
+        known: rows of the batch, ascending, and item_idx, [n] each: the items that represent a
+            user, one at least.
+        wanted: rows of the batch, ascending, and item_idx, [m] each: the user's other items, one at
+            least.
+    """
+
+    user_idx: Tensor
+    known: tuple[Tensor, Tensor]
+    wanted: tuple[Tensor, Tensor]
+
+    def interactions(self, most: int) -> Batch:
+        """Some of the wanted items, spread over all users, without negatives."""
+        of_row, item_idx = self.wanted
+        spread = slice(None, None, -(-len(item_idx) // most))
+        return Batch(self.user_idx[of_row[spread]], item_idx[spread], item_idx[:0])
+
+
 Metrics = Callable[[Vectors], dict[str, float]]
 """Metrics on valid, by name, of vectors."""
 
@@ -41,6 +63,11 @@ class Trainable(nn.Module, ABC):
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name; the training loop minimises their sum."""
+
+    def history_loss(self, batch: HistoryBatch) -> dict[str, Tensor]:
+        """`loss` of a batch of users; only of models that are configured for it."""
+        del batch
+        raise TypeError(f"{type(self).__name__} has no loss of whole histories")
 
     def begin_epoch(self, generator: torch.Generator) -> None:  # most draw nothing
         """Draw what a model samples once per epoch, e.g. a pruned graph."""

@@ -5,7 +5,9 @@ import torch
 
 from models.drepmrec import DRepMRec
 from models.fusion import Line
-from models.trainable import Batch
+from models.losses import multinomial
+from models.modal import unit
+from models.trainable import Batch, HistoryBatch
 from tests.models.small_model import EVERY_TERM, N_ITEMS, interactions, make_batch, make_model
 
 
@@ -106,3 +108,43 @@ def test_rows_that_leave_nothing_of_the_user_are_left_out() -> None:
     assert torch.equal(batch.item_idx, items[kept])
     for everything in (make_model(leave_one_out=False), make_model(backbone="lightgcn")):
         assert torch.equal(everything._informative(make_batch()).user_idx, users)
+
+
+def make_history_batch() -> HistoryBatch:
+    """Users 4 and 1, with their first items as what is known."""
+    users, items = interactions()
+    of_user = [items[users == user] for user in (4, 1)]
+    assert min(map(len, of_user)) > 1
+
+    def side(parts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        lengths = torch.tensor([len(part) for part in parts])
+        return torch.arange(2).repeat_interleave(lengths), torch.cat(parts)
+
+    halves = [len(part) // 2 for part in of_user]
+    known = side([part[:half] for part, half in zip(of_user, halves, strict=True)])
+    wanted = side([part[half:] for part, half in zip(of_user, halves, strict=True)])
+    return HistoryBatch(torch.tensor([4, 1]), known, wanted)
+
+
+def test_users_of_whole_histories_are_the_means_of_what_is_known() -> None:
+    model, batch = make_model(ranking="multinomial"), make_history_batch()
+    with torch.no_grad():
+        items = model().items
+        fused, bias = items[:, :-1], items[:, -1]
+        known = [batch.known[1][batch.known[0] == row] for row in range(2)]
+        users = unit(torch.stack([fused[of_row].mean(0) for of_row in known]))
+        lengths = model.history.counts[batch.user_idx, 0]
+        expected = multinomial(
+            users, fused, bias, batch.known, batch.wanted, lengths**-0.5, model.config.temperature
+        )
+        torch.testing.assert_close(model.history_loss(batch)["rank"], expected)
+
+
+def test_the_loss_of_whole_histories_has_the_terms_of_the_modal_line() -> None:
+    model = make_model(ranking="multinomial", inter_alignment=0.1, modality_alignment=0.1, sss=0.3)
+    terms = model.history_loss(make_history_batch())
+    assert set(terms) == {"rank", "modality", "inter", "sss"}
+    assert all(term > 0 for term in terms.values())
+    terms["rank"].backward()
+    moved = {name.split(".")[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert moved == {"backbone", "encoders", "bias"}

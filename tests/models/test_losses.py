@@ -8,6 +8,7 @@ import torch
 from models.losses import (
     bpr,
     info_nce,
+    multinomial,
     pair_alignment,
     sampled_softmax,
     similarity_supervision,
@@ -98,3 +99,32 @@ def test_similarity_supervision_is_zero_for_equal_similarities_and_moves_only_th
     similarity_supervision(vectors, reference, 0.2).backward()
     assert vectors.grad is not None
     assert reference.grad is None
+
+
+def test_multinomial_is_the_weighted_mean_of_softmaxes_without_what_is_known() -> None:
+    generator = torch.Generator().manual_seed(0)
+    users, items, bias = (
+        torch.randn(*shape, generator=generator, dtype=torch.float32, requires_grad=True)
+        for shape in ((2, 3), (6, 3), (6,))
+    )
+    known = torch.tensor([0, 0, 1]), torch.tensor([1, 4, 0])
+    wanted = torch.tensor([0, 1, 1]), torch.tensor([2, 2, 5])
+    weights = torch.tensor([0.5, 2.0])
+    loss = multinomial(users, items, bias, known, wanted, weights, 0.5)
+    logits = (users @ items.T + bias) / 0.5
+    kept = torch.ones(2, 6, dtype=torch.bool)
+    kept[known] = False
+    expected = torch.zeros(())
+    for row, item in zip(*wanted, strict=True):
+        chance = logits[row, item].exp() / logits[row][kept[row]].exp().sum()
+        expected = expected - weights[row] * chance.log() / (0.5 + 2 * 2.0)
+    torch.testing.assert_close(loss, expected)
+    inputs = (users, items, bias)
+    for found, reference in zip(
+        torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
+        torch.testing.assert_close(found, reference)
+    without = multinomial(users, items, None, known, wanted, weights, 0.5)
+    assert without.item() == pytest.approx(
+        multinomial(users, items, torch.zeros(6), known, wanted, weights, 0.5).item()
+    )

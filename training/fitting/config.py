@@ -28,6 +28,8 @@ class OptimConfig(BaseModel):
     Evaluation on valid, best model and export then have the average; 0: none."""
     batch_size: Annotated[int, Field(ge=2)] = 2048
     """Interactions per step."""
+    batch_users: Count = 256
+    """Users per step of multinomial ranking."""
     max_epochs: Count = 200
     """Maximum number of passes over the train interactions."""
     patience: Count = 10

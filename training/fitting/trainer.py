@@ -17,10 +17,11 @@ from bundle.csr import Csr
 from bundle.errors import DRepMRecError, InputError
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
-from models.trainable import Batch, Trainable, Vectors
+from models.trainable import HistoryBatch, Trainable, Vectors
 from training.data.dataset import Modality
 from training.data.split import Split
 from training.fitting.averaging import ParameterAverage
+from training.fitting.batches import epoch_batches
 from training.fitting.checkpoint import (
     Names,
     Progress,
@@ -188,21 +189,17 @@ def _epoch(
     record: "_Record",
 ) -> dict[str, float]:
     """Train for one epoch and return the mean of each loss term."""
-    user_idx, item_idx = (torch.from_numpy(idx).long() for idx in split.train.pairs())
     device = next(model.parameters()).device
-    order = torch.randperm(len(user_idx), generator=generator)
-    steps = torch.split(order, config.optim.batch_size)
+    batches = epoch_batches(split.train, config, generator, workers.part, device)
     sums: dict[str, float] = {}
     model.train()
     model.begin_epoch(generator)
-    for number, step in enumerate(steps):
-        negatives = torch.randint(
-            split.train.n_cols, (config.model.negatives,), generator=generator
-        )
-        mine = workers.part(step)
-        batch = Batch(*(x.to(device) for x in (user_idx[mine], item_idx[mine], negatives)))
+    for number, batch in enumerate(batches):
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type in MIXED_PRECISION):
-            terms = model.loss(batch)
+            if isinstance(batch, HistoryBatch):
+                terms = model.history_loss(batch)
+            else:
+                terms = model.loss(batch)
             loss = torch.stack([term.float() for term in terms.values()]).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -216,8 +213,8 @@ def _epoch(
                 "lower optim.learning_rate, or look for extreme values in the features"
             )
         for name, value in values.items():
-            sums[name] = sums.get(name, 0.0) + value / len(steps)
-        record.step((number + 1) / len(steps), values["loss"])
+            sums[name] = sums.get(name, 0.0) + value / len(batches)
+        record.step((number + 1) / len(batches), values["loss"])
     return sums
 
 

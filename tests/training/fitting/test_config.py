@@ -76,3 +76,11 @@ def test_a_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> No
     for each in (config, FitConfig()):
         (tmp_path / "c.toml").write_text(config_toml(each))
         assert load_config(tmp_path / "c.toml", []) == each
+
+
+@pytest.mark.parametrize(
+    "other", ["model.backbone=lightgcn", "model.user_layers=1", "model.line_ranking=0.5"]
+)
+def test_multinomial_ranking_is_refused_where_users_are_not_means_of_items(other: str) -> None:
+    with pytest.raises(InputError, match=r"model: .*ranking=multinomial needs backbone"):
+        load_config(None, ["model.ranking=multinomial", other])
