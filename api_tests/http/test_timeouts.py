@@ -109,7 +109,8 @@ def test_many_time_outs_mix_up_no_answers(
                 base_url=service.url, limits=limits, timeout=DEADLINE
             ) as client:
                 paths = [f"/recommend/{user}" for user in users * 3]
-                return await asyncio.gather(*(ask(client, path) for path in paths))
+                async with asyncio.timeout(DEADLINE):
+                    return await asyncio.gather(*(ask(client, path) for path in paths))
 
         answers = asyncio.run(ask_all())
         statuses = [answer.status_code for answer in answers]

@@ -68,7 +68,7 @@ class LocalState:
         self.degraded = False
         self.refuses_writes = False
         self._damaged = False
-        """Whether a read found damage, which does not mend itself."""
+        """True once a read found damage, which does not mend itself."""
         self._path = path
         self._metrics = metrics
         self._cleaning: BackgroundLoop | None = None
