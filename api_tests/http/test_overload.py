@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,6 +28,16 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 def ask(service: RunningService, pool: ThreadPoolExecutor, n: int) -> "Future[httpx.Response]":
     """A request for another user each, on a connection of its own."""
     return pool.submit(httpx.get, f"{service.url}/recommend/user-{n}", timeout=DEADLINE)
+
+
+def occupied(
+    start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, **settings: Any
+) -> tuple[RunningService, "Future[httpx.Response]"]:
+    """A service for one request at a time, and the request that it waits with for Redis."""
+    service = hung_service(start, redis_server, max_concurrency=1, **settings)
+    first = ask(service, pool, 1)
+    in_progress(service, 1)
+    return service, first
 
 
 def in_progress(service: RunningService, number: int) -> None:
@@ -126,9 +137,7 @@ def test_a_request_whose_turn_does_not_come_is_refused_like_any_other_error(
 def test_a_client_that_leaves_gives_its_turn_up(
     start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, connect: Connect
 ) -> None:
-    service = hung_service(start, redis_server, max_concurrency=1)
-    first = ask(service, pool, 1)
-    in_progress(service, 1)
+    service, first = occupied(start, redis_server, pool)
     for n in range(5):
         connect(service, request(f"/recommend/user-{n}")).close()
     last = ask(service, pool, 2)
@@ -141,9 +150,7 @@ def test_a_client_that_leaves_gives_its_turn_up(
 def test_what_follows_a_request_that_waits_is_answered_after_it(
     start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, connect: Connect
 ) -> None:
-    service = hung_service(start, redis_server, max_concurrency=1)
-    first = ask(service, pool, 1)
-    in_progress(service, 1)
+    service, first = occupied(start, redis_server, pool)
     connection = connect(service, request("/recommend/user-2?k=2"))
     in_progress(service, 2)
     for k in 3, 4:
@@ -159,9 +166,7 @@ def test_what_follows_a_request_that_waits_is_answered_after_it(
 def test_what_follows_a_request_that_is_refused_waits_in_its_turn(
     start: StartService, redis_server: RunningRedis, pool: ThreadPoolExecutor, connect: Connect
 ) -> None:
-    service = hung_service(start, redis_server, max_concurrency=1, max_wait=SHORT)
-    first = ask(service, pool, 1)
-    in_progress(service, 1)
+    service, first = occupied(start, redis_server, pool, max_wait=SHORT)
     connection = connect(service, request("/recommend/user-2?k=2"))
     connection.sendall(request("/recommend/user-2?k=3"))
     assert [response(connection)[0] for _ in range(2)] == [503, 503]

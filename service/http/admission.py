@@ -118,6 +118,8 @@ class AdmittedHttp(BoundedHttp):
         """A request that waits for its turn."""
         self._behind = b""
         """Received bytes behind it."""
+        self._simple_headers = b""
+        """The last headers that were found simple, with the end of the request line."""
         self._admitted = False
         """True while a request in progress has a place."""
 
@@ -129,7 +131,7 @@ class AdmittedHttp(BoundedHttp):
             self.transport.pause_reading()
             return
         quiet = self._idle() and not (self._coming or self._refused or self.flow.held)
-        if not (quiet and _is_simple(data)):
+        if not (quiet and self._is_simple(data)):
             super().data_received(data)
         elif self._admission.enter(self):
             self._admitted = True
@@ -137,7 +139,7 @@ class AdmittedHttp(BoundedHttp):
         else:
             self._request = data
             self._limit.wait(self)
-            self._unset_keepalive_if_required()
+            self._idle_since = None
             self._stop_waiting()
 
     def start(self) -> bool:
@@ -161,9 +163,7 @@ class AdmittedHttp(BoundedHttp):
             self.transport.close()
             return
         self._limit.rest(self, self.loop.time())
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._rest()
         self._receive_behind()
 
     def close_idle(self) -> None:
@@ -215,10 +215,14 @@ class AdmittedHttp(BoundedHttp):
             self._admitted = False
             self._admission.leave()
 
-
-def _is_simple(data: bytes) -> bool:
-    """True if received bytes are one whole request without a body that may have to wait."""
-    if not data.startswith(b"GET ") or data.find(END) != len(data) - len(END):
-        return False
-    lowered = data.lower()
-    return not data.startswith(ALWAYS) and not any(name in lowered for name in FRAMING)
+    def _is_simple(self, data: bytes) -> bool:
+        """True if received bytes are one whole request without a body that may have to wait."""
+        if not data.startswith(b"GET ") or data.startswith(ALWAYS):
+            return False
+        headers = data[data.find(b"\r\n") :]
+        if headers != self._simple_headers:
+            lowered = headers.lower()
+            if lowered.find(END) != len(lowered) - len(END) or any(map(lowered.count, FRAMING)):
+                return False
+            self._simple_headers = headers
+        return True

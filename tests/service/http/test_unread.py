@@ -123,6 +123,22 @@ def test_an_idle_connection_with_unread_bytes_ends() -> None:
             answered = partial(lambda count: server.server_state.total_requests > count, count)
             wait_until(answered, "the response", poll=0.001)
         assert unread.total == 0
-        protocol.timeout_keep_alive_handler()  # as if 5 s had passed
+        protocol.timeout_keep_alive = 0  # as if 5 s had passed
+        protocol.timeout_keep_alive_handler()
         wait_until(lambda: not server.server_state.connections, "the end of the connection")
         assert unread.total == 0
+
+
+def test_a_connection_ends_when_it_is_idle_for_long_and_not_before() -> None:
+    with serving(UnreadResponses(), 0.5) as (server, port), ask(port) as connection:
+        for _ in range(2):
+            connection.sendall(b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert read(connection, 10_000) >= 10_000
+        wait_until(lambda: server.server_state.total_requests == 2, "the responses")
+        protocol: Any = next(iter(server.server_state.connections))
+        protocol.timeout_keep_alive_handler()  # the timer of the first response
+        assert not protocol.transport.is_closing()
+        protocol.timeout_keep_alive = 0
+        protocol.timeout_keep_alive_handler()
+        assert read(connection, MIB) < MIB  # it ends
+        wait_until(lambda: not server.server_state.connections, "the end of the connection")
