@@ -20,7 +20,8 @@ def test_a_fit_that_ends_in_time(config: FitConfig, capsys: pytest.CaptureFixtur
     assert row["finished"]
     assert row["projected_from_steps"] is None
     assert row["epoch_cpu"] > 0
-    assert 0 < row["epoch_seconds"] < row["best_seconds"] < 600
+    assert 0 < row["epoch_seconds"] < 600
+    assert row["setup_seconds"] < row["best_seconds"] < 600
     print_size(row)
     said = capsys.readouterr().out
     assert "0.02 × TikTok on cpu (186 users × 134 items, " in said

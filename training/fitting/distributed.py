@@ -15,6 +15,11 @@ from torch import Tensor, distributed, nn
 
 from bundle.errors import InputError
 
+if distributed.is_available():
+    # Imported later, as by the first step of an optimiser, this module keeps the group as a default
+    # argument: its threads would outlive it, and now and then abort the process at its end.
+    import torch.distributed.nn.functional
+
 T = TypeVar("T")
 
 BACK_ENDS = {"cpu": "gloo", "cuda": "nccl"}
@@ -43,10 +48,6 @@ def _start_group(back_end: str) -> None:
     of each restart have a prefix. Nodes count restarts separately: only one node has a count that
     all processes share.
     """
-    # Imported later, as by the first step of an optimiser, this module keeps the group as a default
-    # argument: its threads would outlive it, and now and then abort the process at its end.
-    from torch.distributed.nn import functional  # noqa: F401
-
     # Both names are documented and not in the `__all__` of their module.
     store, rank, size = next(distributed.rendezvous("env://"))  # type: ignore[attr-defined]
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:

@@ -70,6 +70,17 @@ with ProcessGroup.joined("cpu") as group:
 assert "pt_gloo_runloop" not in threads()
 """
 
+NOT_KEPT = """
+import inspect
+from torch import distributed
+import training.fitting.distributed
+distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+from torch.distributed.nn import functional  # as the first step of an optimiser does
+kept = [f.__defaults__ for f in vars(functional).values() if inspect.isfunction(f)]
+assert not any(isinstance(value, distributed.ProcessGroup) for of in kept for value in of or ())
+distributed.destroy_process_group()
+"""
+
 KILLED_ONCE = """
 import json, os, signal, sys
 from pathlib import Path
@@ -167,6 +178,11 @@ def test_a_group_that_ended_has_no_threads(tmp_path: Path) -> None:
     script = tmp_path / "left.py"
     script.write_text(LEFT)
     torchrun(script)
+
+
+def test_a_group_of_the_caller_is_not_kept() -> None:
+    """Kept as a default argument, its threads would now and then abort the process at its end."""
+    subprocess.run([sys.executable, "-c", NOT_KEPT], env=environment_with_tests(), check=True)
 
 
 @pytest.mark.slow
