@@ -61,16 +61,19 @@ class ModelConfig(BaseModel):
     item_bias: bool = True
     """Add a popularity bias per item to the scores, the same for all users."""
 
-    ranking: Literal["softmax", "bpr", "multinomial"] = "softmax"
-    """Ranking loss L_rank. softmax: sampled softmax; bpr: BPR; both of single interactions.
-    multinomial: a part of each user's history represents the user, and the rest is to be ranked
-    above all other items: much faster on dense data, worse on sparse data."""
-    history_dropout: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Share of a history that is to be ranked, in multinomial ranking."""
+    ranking: Literal["softmax", "bpr"] = "softmax"
+    """Ranking loss L_rank. softmax: sampled softmax; bpr: BPR."""
+    history_parts: Annotated[int, Field(ge=0)] = 0
+    """Parts of a user's history in training: each is ranked while the others represent the user. As
+    many as a history has items, at most: then one item at a time is ranked. Fewer take less time on
+    dense data. 0: batches of single interactions."""
+    history_discount: Weight = 0.0
+    """Discount of long histories, if history_parts is not 0: the loss of an interaction weighs
+    1/|history|^history_discount. 0.5 suits dense data, where most interactions are of few users."""
     temperature: Positive = 0.2
     """Temperature of the similarities in L_rank and SSS."""
     negatives: Count = 1024
-    """Negative items per batch, drawn uniformly and shared by all its interactions."""
+    """Negative items per batch, drawn uniformly and shared by all its interactions; at most all."""
     line_ranking: Weight = 0.0
     """w: weight of the separate ranking losses of the behaviour line and the modal line."""
     intra_alignment: Weight = 0.0
@@ -93,11 +96,13 @@ class ModelConfig(BaseModel):
     close to those of its raw features."""
 
     @model_validator(mode="after")
-    def _whole_histories(self) -> "ModelConfig":
+    def _histories_represent_users(self) -> "ModelConfig":
         others = self.line_ranking or self.intra_alignment or self.user_layers
-        if self.ranking == "multinomial" and (self.backbone != "items" or others):
+        if self.history_parts and (self.ranking != "softmax" or self.backbone != "items" or others):
             raise ValueError(
-                "ranking=multinomial needs backbone=items and user_layers, line_ranking and "
-                "intra_alignment of 0"
+                "history_parts needs ranking=softmax, backbone=items and user_layers, line_ranking "
+                "and intra_alignment of 0"
             )
+        if self.history_parts == 1:
+            raise ValueError("history_parts must be 0 or at least 2: one part leaves no other")
         return self

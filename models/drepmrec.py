@@ -18,10 +18,10 @@ from models.behaviour import initial_embedding
 from models.config import ModelConfig
 from models.encoders import CANCELLED
 from models.fusion import Group, Line
-from models.history import History, means
+from models.history import History, of_other_parts
 from models.linear import LinearPart
-from models.losses import bpr, multinomial, sampled_softmax
 from models.modal import ModalEncoder, unit
+from models.ranking import rank_histories, rank_interactions
 from models.sparse import rows
 from models.trainable import Batch, HistoryBatch, Metrics, Trainable, Vectors
 
@@ -176,7 +176,7 @@ class DRepMRec(Trainable):
             users = unit(self._from_history(items, batch))
         else:
             users = self.fuse({n: self._batch_users(line, batch) for n, line in lines.items()})
-        terms = {"rank": self._ranking(users, items, batch)}
+        terms = {"rank": rank_interactions(users, items, self.bias, batch, config)}
         if config.line_ranking:
             terms["line_rank"] = config.line_ranking * self._line_ranking(lines, batch)
         if config.intra_alignment:
@@ -187,12 +187,11 @@ class DRepMRec(Trainable):
         return terms | self._modal_terms(lines, batch)
 
     def history_loss(self, batch: HistoryBatch) -> dict[str, Tensor]:
-        """`loss` of a batch of users; an item of a user's weighs 1/√|history|."""
+        """`loss` of a batch of users."""
         lines = self.lines()
         items = self.fuse({name: line.items for name, line in lines.items()})
-        users = unit(means(items, *batch.known, len(batch.user_idx)))
-        weights = rows(self.history.counts, batch.user_idx)[:, 0].rsqrt()
-        rank = multinomial(users, items, self.bias, *batch[1:], weights, self.config.temperature)
+        users = unit(of_other_parts(items, batch))
+        rank = rank_histories(users, items, self.bias, batch, self.config)
         return {"rank": rank} | self._modal_terms(lines, batch.interactions(self.config.compared))
 
     def _modal_terms(self, lines: dict[str, Line], batch: Batch) -> dict[str, Tensor]:
@@ -249,32 +248,15 @@ class DRepMRec(Trainable):
         others = self.history.without(means, items, batch.user_idx, batch.item_idx)
         return users + (others - rows(means, batch.user_idx)) / line.layers
 
-    def _ranking(self, users: Tensor, items: Tensor, batch: Batch) -> Tensor:
-        """L_rank of users [B, D]: their items against the negatives, both rows of items [I, D]."""
-        items, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
-        if self.bias is not None:
-            bias = self.bias.unsqueeze(1)
-            users = torch.cat([users, users.new_ones(len(users), 1)], 1)
-            items = torch.cat([items, rows(bias, batch.item_idx)], 1)
-            drawn = torch.cat([drawn, rows(bias, batch.negatives)], 1)
-        temperature, idx = self.config.temperature, (batch.item_idx, batch.negatives)
-        if self.config.ranking == "softmax":
-            return sampled_softmax(users, items, drawn, *idx, temperature)
-        positive, negative = (users * items).sum(1), users @ drawn.T
-        drawn_itself = batch.item_idx.unsqueeze(1) == batch.negatives
-        negative = negative.masked_fill(drawn_itself, -torch.inf)
-        return bpr(positive / temperature, negative / temperature)
-
     def _line_ranking(self, lines: dict[str, Line], batch: Batch) -> Tensor:
         """L_rank(B) + L_rank(M): each line ranks alone; the modal line is the sum of modalities."""
         behaviour, *modal = lines.values()
-        loss = self._ranking(
-            unit(self._batch_users(behaviour, batch)), unit(behaviour.items), batch
-        )
+        users, items = self._batch_users(behaviour, batch), behaviour.items
+        loss = rank_interactions(unit(users), unit(items), self.bias, batch, self.config)
         if modal:
             users = torch.stack([unit(self._batch_users(line, batch)) for line in modal]).sum(0)
             items = torch.stack([unit(line.items) for line in modal]).sum(0)
-            loss = loss + self._ranking(unit(users), unit(items), batch)
+            loss += rank_interactions(unit(users), unit(items), self.bias, batch, self.config)
         return loss
 
     def _inter_alignment(self, lines: dict[str, Line], batch: Batch, items: Tensor) -> Tensor:

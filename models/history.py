@@ -5,18 +5,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.graphs import history_mean
+from models.sparse import rows
+from models.trainable import HistoryBatch
 
 
-def means(items: Tensor, of_row: Tensor, item_idx: Tensor, n_rows: int) -> Tensor:
-    """Mean of some items for each row, [n_rows, D]; zero for a row without any.
-
-    Args:
-        items: [I, D].
-        of_row, item_idx: [n] pairs of a row, ascending, and an item.
-        n_rows: number of rows.
-    """
-    starts = torch.searchsorted(of_row, torch.arange(n_rows, device=of_row.device))
-    return F.embedding_bag(item_idx, items, starts, mode="mean")
+def of_other_parts(items: Tensor, batch: HistoryBatch) -> Tensor:
+    """Sums [R, D] of items [I, D] over the history of each part's user without the part itself."""
+    device = batch.part.device
+    starts = torch.searchsorted(
+        batch.part, torch.arange(len(batch.user_of_part), device=device), side="left"
+    )
+    sums = F.embedding_bag(batch.item_idx, items, starts, mode="sum")
+    totals = sums.new_zeros(len(batch.user_idx), sums.shape[1])
+    totals = totals.index_add(0, batch.user_of_part, sums)
+    return rows(totals, batch.user_of_part) - sums
 
 
 class History(nn.Module):

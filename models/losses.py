@@ -22,7 +22,7 @@ def bpr(positive: Tensor, negative: Tensor) -> Tensor:
 
 
 class _SampledSoftmax(torch.autograd.Function):
-    """Sampled softmax with loss and gradient computed block by block, without [B, N] buffers.
+    """Sampled softmax with loss and gradient computed block by block, without [R, N] buffers.
 
     A plain softmax writes five such buffers, which takes most of a training step.
     """
@@ -33,36 +33,48 @@ class _SampledSoftmax(torch.autograd.Function):
         users: Tensor,
         items: Tensor,
         negatives: Tensor,
-        item_idx: Tensor,
-        negative_idx: Tensor,
+        of_row: Tensor,
+        weights: Tensor,
+        masked: tuple[Tensor, Tensor],
         temperature: float,
     ) -> Tensor:
         total = users.new_zeros(())
         for_users, for_items = torch.empty_like(users), torch.empty_like(items)
         for_negatives = torch.zeros_like(negatives)
-        for start in range(0, len(users), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            scaled = users[rows] / temperature
-            positive = (scaled * items[rows]).sum(1)
+        starts = range(0, len(users), _BLOCK)
+        ends = torch.tensor([*starts[1:], len(users)], device=users.device)
+        n_items = torch.searchsorted(of_row, ends).tolist()
+        n_masked = torch.searchsorted(masked[0], ends).tolist()
+        for start, *own, first, last in zip(
+            starts, [0, *n_items], n_items, [0, *n_masked], n_masked, strict=False
+        ):
+            block, mine = slice(start, start + _BLOCK), slice(*own)
+            row = of_row[mine] - start
+            scaled = users[block] / temperature
+            positive = (scaled[row] * items[mine]).sum(1)
             logits = scaled @ negatives.T
-            logits.masked_fill_(item_idx[rows].unsqueeze(1) == negative_idx, -torch.inf)
-            top = torch.maximum(logits.amax(1), positive)
+            hidden = masked[0][first:last] - start, masked[1][first:last]
+            logits.index_put_(hidden, logits.new_tensor(-torch.inf))
+            top = logits.amax(1).scatter_reduce(0, row, positive, "amax")
             shares = logits.sub_(top.unsqueeze(1)).exp_()
-            own = (positive - top).exp()
-            everything = shares.sum(1) + own
-            total += (everything.log() + top - positive).sum()
-            shares.div_(everything.unsqueeze(1))
-            missing = (own / everything - 1).unsqueeze(1)
-            for_users[rows] = shares @ negatives + missing * items[rows]
-            for_items[rows] = missing * scaled
+            of_positive = (positive - top[row]).exp()
+            everything = shares.sum(1)[row] + of_positive
+            total += ((everything.log() + top[row] - positive) * weights[mine]).sum()
+            share = weights[mine] / everything
+            missing = (of_positive * share - weights[mine]).unsqueeze(1)
+            shares.mul_(top.new_zeros(len(top)).index_add(0, row, share).unsqueeze(1))
+            for_users[block] = (shares @ negatives).index_add_(0, row, missing * items[mine])
+            for_items[mine] = missing * scaled[row]
             for_negatives.addmm_(shares.T, scaled)
-        ctx.save_for_backward(for_users / temperature, for_items, for_negatives)
-        return total / len(users)
+        total_weight = weights.sum()
+        ctx.save_for_backward(for_users / temperature, for_items, for_negatives, total_weight)
+        return total / total_weight
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        scale = grads[0] / len(ctx.saved_tensors[0])
-        return (*(scale * saved for saved in ctx.saved_tensors), None, None, None)
+        *gradients, total_weight = ctx.saved_tensors
+        scale = grads[0] / total_weight
+        return (*(scale * gradient for gradient in gradients), *[None] * 4)
 
 
 _sampled_softmax: Callable[..., Tensor] = _SampledSoftmax.apply
@@ -73,55 +85,25 @@ def sampled_softmax(
     users: Tensor,
     items: Tensor,
     negatives: Tensor,
-    item_idx: Tensor,
-    negative_idx: Tensor,
+    of_row: Tensor,
+    weights: Tensor,
+    masked: tuple[Tensor, Tensor],
     temperature: float,
 ) -> Tensor:
-    """Sampled softmax: −log of the positive's softmax probability among itself and the negatives.
+    """Sampled softmax: −log of a positive's softmax probability among itself and the negatives.
 
     Args:
-        users, items: [B, D]; one interaction per row.
+        users: [R, D].
+        items: [n, D], the positives.
         negatives: [N, D], shared by all rows.
-        item_idx: [B] items of the rows; a negative that is a row's own item is masked.
-        negative_idx: [N] items of the negatives.
+        of_row: [n], ascending: the row of users that each positive belongs to.
+        weights: [n] of the positives in the mean, > 0.
+        masked: rows, ascending, and places among the negatives, [m] each, that do not count.
         temperature: divides the inner products.
     """
     # Shares of thousands of negatives are too small for the precision of an autocast.
     with torch.autocast(users.device.type, enabled=False):
-        return _sampled_softmax(users, items, negatives, item_idx, negative_idx, temperature)
-
-
-def multinomial(
-    users: Tensor,
-    items: Tensor,
-    bias: Tensor | None,
-    known: tuple[Tensor, Tensor],
-    wanted: tuple[Tensor, Tensor],
-    weights: Tensor,
-    temperature: float,
-) -> Tensor:
-    """Multinomial likelihood: −log of the wanted items' softmax probabilities among all items.
-
-    One row of scores serves all wanted items of a user. Liang et al. 2018 (Mult-VAE) sum over a
-    user's items; here each user has a weight.
-
-    Args:
-        users: [B, D].
-        items: [I, D], all items.
-        bias: [I], added to the inner products; None for none.
-        known: rows and item_idx, [n] each, that are left out of a row's softmax.
-        wanted: rows and item_idx, [m] each; one at least.
-        weights: [B], > 0; the result is the weighted mean over the wanted items.
-        temperature: divides the scores.
-    """
-    with torch.autocast(users.device.type, enabled=False):
-        logits = users.float() @ items.float().T
-        if bias is not None:
-            logits = logits + bias
-        logits = (logits / temperature).index_put(known, logits.new_tensor(-torch.inf))
-        of_wanted = logits.logsumexp(1)[wanted[0]] - logits[wanted]
-        each = weights[wanted[0]]
-        return (of_wanted * each).sum() / each.sum()
+        return _sampled_softmax(users, items, negatives, of_row, weights, masked, temperature)
 
 
 def pair_alignment(users: Tensor, items: Tensor) -> Tensor:

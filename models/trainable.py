@@ -24,25 +24,29 @@ class Batch(NamedTuple):
 
 
 class HistoryBatch(NamedTuple):
-    """A training batch of users, whose histories are split in two.
+    """A training batch of users, whose histories are split into parts.
+
+    Each part is ranked for a user who is represented by the other parts.
 
     Attributes:
         user_idx: [B], of users with two items or more.
-        known: rows of the batch, ascending, and item_idx, [n] each: the items that represent a
-            user, one at least.
-        wanted: rows of the batch, ascending, and item_idx, [m] each: the user's other items, one at
-            least.
+        user_of_part: [R] rows of user_idx, ascending, two or more of each.
+        part: [n], ascending: the part of each item.
+        item_idx: [n], the users' histories.
+        negatives: [N] shared negative items, each once.
     """
 
     user_idx: Tensor
-    known: tuple[Tensor, Tensor]
-    wanted: tuple[Tensor, Tensor]
+    user_of_part: Tensor
+    part: Tensor
+    item_idx: Tensor
+    negatives: Tensor
 
     def interactions(self, most: int) -> Batch:
-        """Some of the wanted items, spread over all users, without negatives."""
-        of_row, item_idx = self.wanted
-        spread = slice(None, None, -(-len(item_idx) // most))
-        return Batch(self.user_idx[of_row[spread]], item_idx[spread], item_idx[:0])
+        """Some of the interactions, spread over all users, without negatives."""
+        spread = slice(None, None, -(-len(self.item_idx) // most))
+        user_idx = self.user_idx[self.user_of_part[self.part[spread]]]
+        return Batch(user_idx, self.item_idx[spread], self.negatives[:0])
 
 
 Metrics = Callable[[Vectors], dict[str, float]]

@@ -118,8 +118,9 @@ def _named(config: FitConfig, job: Job, bench: Bench) -> dict[str, Any]:
     if job.model != "drepmrec" or not config.model.linear_columns:
         for key in ("linear_columns", "linear_l2", "linear_dropout"):
             del keys["model"][key]
-    if config.model.ranking != "multinomial":
-        del keys["model"]["history_dropout"], keys["optim"]["batch_users"]
+    if not config.model.history_parts:
+        del keys["model"]["history_parts"], keys["model"]["history_discount"]
+        del keys["optim"]["batch_users"], keys["optim"]["max_steps"]
     return keys
 
 

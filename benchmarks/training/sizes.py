@@ -1,6 +1,5 @@
 """Timed fits on synthetic data of several sizes, and the growth of their time and memory."""
 
-import math
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from benchmarks.environment import peak_memory
 from benchmarks.synthetic import SHAPES, synthetic_split
 from benchmarks.training.timed_fits import Clock
 from models.drepmrec import DRepMRec
+from training.fitting.batches import epoch_batches
 from training.fitting.checkpoint import Progress
 from training.fitting.config import FitConfig, RunOptions
 from training.fitting.model_factory import build_model
@@ -118,7 +118,11 @@ def one_size(
         )
         finished = True
     hook.remove()
-    n_steps = math.ceil(split.train.nnz / config.optim.batch_size)
+    n_steps = len(
+        epoch_batches(
+            split.train, config, torch.Generator(), lambda step: step, torch.device(run.device)
+        )
+    )
     if meter.epochs:
         epoch = meter.epoch()
     else:

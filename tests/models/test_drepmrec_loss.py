@@ -5,7 +5,6 @@ import torch
 
 from models.drepmrec import DRepMRec
 from models.fusion import Line
-from models.losses import multinomial
 from models.modal import unit
 from models.trainable import Batch, HistoryBatch
 from tests.models.small_model import EVERY_TERM, N_ITEMS, interactions, make_batch, make_model
@@ -111,37 +110,44 @@ def test_rows_that_leave_nothing_of_the_user_are_left_out() -> None:
 
 
 def make_history_batch() -> HistoryBatch:
-    """Users 4 and 1, with their first items as what is known."""
+    """Users 2 and 1, whose histories have three parts and two, and all items but two."""
     users, items = interactions()
-    of_user = [items[users == user] for user in (4, 1)]
-    assert min(map(len, of_user)) > 1
+    of_user = [items[users == user] for user in (2, 1)]
+    parts = [torch.arange(len(of)) * n // len(of) for of, n in zip(of_user, (3, 2), strict=True)]
+    assert [len(of.unique()) for of in parts] == [3, 2]
+    return HistoryBatch(
+        torch.tensor([2, 1]),
+        torch.tensor([0, 0, 0, 1, 1]),
+        torch.cat([parts[0], parts[1] + 3]),
+        torch.cat(of_user),
+        torch.arange(N_ITEMS).flip(0)[2:],
+    )
 
-    def side(parts: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = torch.tensor([len(part) for part in parts])
-        return torch.arange(2).repeat_interleave(lengths), torch.cat(parts)
 
-    halves = [len(part) // 2 for part in of_user]
-    known = side([part[:half] for part, half in zip(of_user, halves, strict=True)])
-    wanted = side([part[half:] for part, half in zip(of_user, halves, strict=True)])
-    return HistoryBatch(torch.tensor([4, 1]), known, wanted)
-
-
-def test_users_of_whole_histories_are_the_means_of_what_is_known() -> None:
-    model, batch = make_model(ranking="multinomial"), make_history_batch()
+@pytest.mark.parametrize("discount", [0.0, 0.5])
+def test_each_part_of_a_history_is_ranked_for_the_mean_of_the_others(discount: float) -> None:
+    model, batch = make_model(history_parts=3, history_discount=discount), make_history_batch()
+    temperature = model.config.temperature
+    losses, weights = [], []
     with torch.no_grad():
         items = model().items
         fused, bias = items[:, :-1], items[:, -1]
-        known = [batch.known[1][batch.known[0] == row] for row in range(2)]
-        users = unit(torch.stack([fused[of_row].mean(0) for of_row in known]))
-        lengths = model.history.counts[batch.user_idx, 0]
-        expected = multinomial(
-            users, fused, bias, batch.known, batch.wanted, lengths**-0.5, model.config.temperature
-        )
+        for row, owner in enumerate(batch.user_of_part):
+            of_user = batch.user_of_part[batch.part] == owner
+            own = batch.item_idx[batch.part == row]
+            user = unit(fused[batch.item_idx[of_user & (batch.part != row)]].mean(0, keepdim=True))
+            scores = (fused @ user[0] + bias) / temperature
+            outside = batch.negatives[~torch.isin(batch.negatives, own)]
+            for item in own:
+                everything = torch.cat([scores[item : item + 1], scores[outside]]).logsumexp(0)
+                losses.append(everything - scores[item])
+                weights.append(float(of_user.sum()) ** -discount)
+        expected = (torch.stack(losses) * torch.tensor(weights)).sum() / sum(weights)
         torch.testing.assert_close(model.history_loss(batch)["rank"], expected)
 
 
 def test_the_loss_of_whole_histories_has_the_terms_of_the_modal_line() -> None:
-    model = make_model(ranking="multinomial", inter_alignment=0.1, modality_alignment=0.1, sss=0.3)
+    model = make_model(history_parts=3, inter_alignment=0.1, modality_alignment=0.1, sss=0.3)
     terms = model.history_loss(make_history_batch())
     assert set(terms) == {"rank", "modality", "inter", "sss"}
     assert all(term > 0 for term in terms.values())

@@ -8,7 +8,6 @@ import torch
 from models.losses import (
     bpr,
     info_nce,
-    multinomial,
     pair_alignment,
     sampled_softmax,
     similarity_supervision,
@@ -25,9 +24,10 @@ def softmax_of(positive: float, negatives: list[float], temperature: float, own:
     """One row whose user is (1, 0), so that an item's first coordinate is its score."""
     items = torch.tensor([[positive, 3.0]])
     drawn = torch.tensor([[score, -2.0] for score in negatives])
-    idx = torch.tensor([99]), torch.arange(len(negatives))
-    idx[1][own] = 99 if own >= 0 else idx[1][own]
-    return sampled_softmax(torch.tensor([[1.0, 0.0]]), items, drawn, *idx, temperature).item()
+    places = torch.tensor([own] if own >= 0 else [], dtype=torch.int64)
+    masked = torch.zeros_like(places), places
+    user, row = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    return sampled_softmax(user, items, drawn, row, torch.ones(1), masked, temperature).item()
 
 
 def test_sampled_softmax_counts_the_positive_once() -> None:
@@ -36,7 +36,7 @@ def test_sampled_softmax_counts_the_positive_once() -> None:
     assert softmax_of(1.0, [0.0, 0.5], 0.5) == pytest.approx(expected, rel=1e-6)
 
 
-def test_sampled_softmax_leaves_out_the_positive_among_the_drawn() -> None:
+def test_sampled_softmax_leaves_out_what_is_masked() -> None:
     masked = softmax_of(1.0, [0.0, 1.0], 0.5, own=1)
     assert masked == pytest.approx(softmax_of(1.0, [0.0], 0.5))
     assert softmax_of(1.0, [1.0], 0.5, own=0) == pytest.approx(0.0, abs=1e-6)
@@ -45,17 +45,22 @@ def test_sampled_softmax_leaves_out_the_positive_among_the_drawn() -> None:
 @pytest.mark.parametrize("n_rows", [1, 256, 700])
 def test_sampled_softmax_and_its_gradients_are_those_of_autograd(n_rows: int) -> None:
     generator = torch.Generator().manual_seed(0)
+    # Some rows have no positive, and others several.
+    of_row = torch.randint(n_rows, (2 * n_rows,), generator=generator).sort().values
     users, items, drawn = (
         torch.randn(n, 5, generator=generator, dtype=torch.float64, requires_grad=True)
-        for n in (n_rows, n_rows, 40)
+        for n in (n_rows, len(of_row), 40)
     )
-    item_idx = torch.randint(60, (n_rows,), generator=generator)
-    drawn_idx = torch.randint(60, (40,), generator=generator)
+    masked = torch.rand(n_rows, 40, generator=generator) < 0.1
+    masked[0] = True
     inputs = (users, items, drawn)
-    loss = sampled_softmax(*inputs, item_idx, drawn_idx, 0.2)
-    negative = (users @ drawn.T).masked_fill(item_idx.unsqueeze(1) == drawn_idx, -torch.inf)
-    logits = torch.cat([(users * items).sum(1, keepdim=True), negative], 1) / 0.2
-    expected = torch.nn.functional.cross_entropy(logits, torch.zeros(n_rows, dtype=torch.int64))
+    weights = torch.rand(len(of_row), generator=generator, dtype=torch.float64) + 0.1
+    row, column = masked.nonzero(as_tuple=True)
+    loss = sampled_softmax(*inputs, of_row, weights, (row, column), 0.2)
+    negative = (users @ drawn.T).masked_fill(masked, -torch.inf)[of_row]
+    positive = (users[of_row] * items).sum(1)
+    everything = torch.cat([positive.unsqueeze(1), negative], 1).div(0.2).logsumexp(1)
+    expected = ((everything - positive / 0.2) * weights).sum() / weights.sum()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     found = torch.autograd.grad(3 * loss, inputs)
     for gradient, reference in zip(found, torch.autograd.grad(3 * expected, inputs), strict=True):
@@ -99,32 +104,3 @@ def test_similarity_supervision_is_zero_for_equal_similarities_and_moves_only_th
     similarity_supervision(vectors, reference, 0.2).backward()
     assert vectors.grad is not None
     assert reference.grad is None
-
-
-def test_multinomial_is_the_weighted_mean_of_softmaxes_without_what_is_known() -> None:
-    generator = torch.Generator().manual_seed(0)
-    users, items, bias = (
-        torch.randn(*shape, generator=generator, dtype=torch.float32, requires_grad=True)
-        for shape in ((2, 3), (6, 3), (6,))
-    )
-    known = torch.tensor([0, 0, 1]), torch.tensor([1, 4, 0])
-    wanted = torch.tensor([0, 1, 1]), torch.tensor([2, 2, 5])
-    weights = torch.tensor([0.5, 2.0])
-    loss = multinomial(users, items, bias, known, wanted, weights, 0.5)
-    logits = (users @ items.T + bias) / 0.5
-    kept = torch.ones(2, 6, dtype=torch.bool)
-    kept[known] = False
-    expected = torch.zeros(())
-    for row, item in zip(*wanted, strict=True):
-        chance = logits[row, item].exp() / logits[row][kept[row]].exp().sum()
-        expected = expected - weights[row] * chance.log() / (0.5 + 2 * 2.0)
-    torch.testing.assert_close(loss, expected)
-    inputs = (users, items, bias)
-    for found, reference in zip(
-        torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs), strict=True
-    ):
-        torch.testing.assert_close(found, reference)
-    without = multinomial(users, items, None, known, wanted, weights, 0.5)
-    assert without.item() == pytest.approx(
-        multinomial(users, items, torch.zeros(6), known, wanted, weights, 0.5).item()
-    )

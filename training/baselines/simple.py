@@ -92,9 +92,13 @@ def item_cf(train: Csr) -> Callable[[NDArray[np.int64]], Tensor]:
 def _lightgcn(
     split: Split, config: FitConfig, run: RunOptions, fingerprint: str
 ) -> Callable[[NDArray[np.int64]], Tensor]:
-    only = {"backbone": "lightgcn", "intra_alignment": 0.0, "item_bias": False, "linear_columns": 0}
-    if config.model.ranking == "multinomial":  # which is not for embeddings of users
-        only["ranking"] = "softmax"
+    only = {
+        "backbone": "lightgcn",
+        "intra_alignment": 0.0,
+        "item_bias": False,
+        "linear_columns": 0,
+        "history_parts": 0,  # users have embeddings
+    }
     alone = config.model.model_copy(update=only)
     with tempfile.TemporaryDirectory() as directory:
         config = config.model_copy(update={"model": alone})

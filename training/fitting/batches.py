@@ -1,5 +1,6 @@
 """Batches of an epoch: interactions with sampled negatives, or users with whole histories."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
@@ -81,28 +82,51 @@ class HistoryBatches(EpochBatches):
     def _ordered(self) -> tuple[Tensor, ...]:
         users = torch.from_numpy(np.flatnonzero(self._train.lengths > 1))
         order = torch.randperm(len(users), generator=self._generator)
-        return torch.split(users[order], self._config.optim.batch_users)
+        return torch.split(users[order], users_per_step(self._train, self._config))
 
     def _batch(self, step: Tensor) -> HistoryBatch:
         # Drawn for all users of the step, so that it does not depend on the number of processes.
-        histories = self._train.select(step.numpy())
-        drawn = torch.rand(histories.nnz, generator=self._generator)
-        lengths = torch.from_numpy(histories.lengths)
-        row = torch.repeat_interleave(torch.arange(len(step)), lengths)
-        starts = histories.indptr[:-1]
-        least = torch.from_numpy(np.minimum.reduceat(drawn.numpy(), starts))[row]
-        most = torch.from_numpy(np.maximum.reduceat(drawn.numpy(), starts))[row]
-        # One item at least on each side.
-        known = ((drawn > self._config.model.history_dropout) | (drawn == most)) & (drawn != least)
+        lengths = torch.from_numpy(self._train.lengths)
+        drawn = torch.rand(int(lengths[step].sum()), generator=self._generator)
+        items = torch.randperm(self._train.n_cols, generator=self._generator)
+        negatives = items[: self._config.model.negatives]
         mine = self._part(torch.arange(len(step)))
-        number = torch.full((len(step),), -1).index_put((mine,), torch.arange(len(mine)))[row]
-        item = torch.from_numpy(histories.indices).long()
+        here = torch.isin(torch.arange(len(step)), mine).repeat_interleave(lengths[step])
+        return self._split(step[mine], drawn[here], negatives)
 
-        def side(chosen: Tensor) -> tuple[Tensor, Tensor]:
-            chosen = chosen & (number >= 0)
-            return number[chosen].to(self._device), item[chosen].to(self._device)
+    def _split(self, user_idx: Tensor, drawn: Tensor, negatives: Tensor) -> HistoryBatch:
+        """Histories in parts of equal size, or of one item more."""
+        histories = self._train.select(user_idx.numpy())
+        lengths = torch.from_numpy(histories.lengths)
+        n_parts = lengths.clamp_max(self._config.model.history_parts)
+        user = torch.arange(len(user_idx)).repeat_interleave(lengths)
+        # The order within each history, as drawn; dealt out to its parts one after the other.
+        shuffled = torch.from_numpy(np.lexsort((drawn.numpy(), user.numpy())))
+        place = torch.arange(len(user)) - torch.from_numpy(histories.indptr[:-1])[user]
+        part = (n_parts.cumsum(0) - n_parts)[user] + place % n_parts[user]
+        by_part = torch.sort(part, stable=True)
+        items = torch.from_numpy(histories.indices).long()[shuffled[by_part.indices]]
+        user_of_part = torch.arange(len(user_idx)).repeat_interleave(n_parts)
+        return HistoryBatch(
+            *(
+                x.to(self._device)
+                for x in (user_idx, user_of_part, by_part.values, items, negatives)
+            )
+        )
 
-        return HistoryBatch(step[mine].to(self._device), side(known), side(~known))
+
+def users_per_step(train: Csr, config: FitConfig) -> int:
+    """Number of users in a step of `HistoryBatches`."""
+    n_users = int((train.lengths > 1).sum())
+    return max(config.optim.batch_users, math.ceil(n_users / config.optim.max_steps))
+
+
+def learning_rate(train: Csr, config: FitConfig) -> float:
+    """Learning rate of a fit, for the size of its steps."""
+    if not config.model.history_parts:
+        return config.optim.learning_rate
+    larger = users_per_step(train, config) / config.optim.batch_users
+    return config.optim.learning_rate * math.sqrt(larger)
 
 
 def epoch_batches(
@@ -112,6 +136,6 @@ def epoch_batches(
     part: Part,
     device: torch.device,
 ) -> EpochBatches:
-    """The batches that the configured ranking loss needs; arguments as of `EpochBatches`."""
-    whole = config.model.ranking == "multinomial"
-    return (HistoryBatches if whole else InteractionBatches)(train, config, generator, part, device)
+    """The batches that the configuration asks for; arguments as of `EpochBatches`."""
+    kind = HistoryBatches if config.model.history_parts else InteractionBatches
+    return kind(train, config, generator, part, device)

@@ -8,7 +8,12 @@ import torch
 
 from bundle.csr import Csr
 from models.trainable import Batch, HistoryBatch
-from training.fitting.batches import EpochBatches, epoch_batches
+from training.fitting.batches import (
+    EpochBatches,
+    epoch_batches,
+    learning_rate,
+    users_per_step,
+)
 from training.fitting.config import load_config
 
 ITEMS = 30
@@ -20,10 +25,9 @@ TRAIN = Csr.from_pairs(
 )
 
 
-def epoch(ranking: str, rank: int = 0, size: int = 1) -> EpochBatches:
-    config = load_config(
-        None, [f"model.ranking={ranking}", "optim.batch_users=4", "optim.batch_size=16"]
-    )
+def epoch(parts: int, rank: int = 0, size: int = 1, *more: str) -> EpochBatches:
+    assignments = [f"model.history_parts={parts}", "model.negatives=20", *more]
+    config = load_config(None, [*assignments, "optim.batch_users=4", "optim.batch_size=16"])
     generator = torch.Generator().manual_seed(5)
     return epoch_batches(
         TRAIN, config, generator, lambda step: step[rank::size], torch.device("cpu")
@@ -31,48 +35,69 @@ def epoch(ranking: str, rank: int = 0, size: int = 1) -> EpochBatches:
 
 
 def test_an_epoch_of_interactions_has_each_pair_once() -> None:
-    batches = epoch("softmax")
+    batches = epoch(0)
     found = list(batches)
     assert len(found) == len(batches) == -(-TRAIN.nnz // 16)
     pairs = set()
     for batch in found:
         assert isinstance(batch, Batch)
-        assert len(batch.negatives) == 1024
+        assert len(batch.negatives) == 20
         pairs |= set(zip(batch.user_idx.tolist(), batch.item_idx.tolist(), strict=True))
     assert pairs == set(zip(*(idx.tolist() for idx in TRAIN.pairs()), strict=True))
 
 
-def split_histories(batches: EpochBatches) -> dict[int, tuple[set[int], set[int]]]:
-    found = {}
+def split_histories(batches: EpochBatches) -> dict[int, list[set[int]]]:
+    """The parts of each user's history."""
+    found: dict[int, list[set[int]]] = {}
     for batch in batches:
         assert isinstance(batch, HistoryBatch)
-        for row, user in enumerate(batch.user_idx.tolist()):
-            assert user not in found
-            known, wanted = (
-                set(items[of_row == row].tolist()) for of_row, items in (batch.known, batch.wanted)
-            )
-            found[user] = known, wanted
-        for of_row, _ in batch.known, batch.wanted:
-            assert all(one <= two for one, two in pairwise(of_row.tolist()))
+        assert not set(batch.user_idx.tolist()) & found.keys()
+        for numbers in batch.user_of_part, batch.part:
+            assert all(one <= two for one, two in pairwise(numbers.tolist()))
+        for part, owner in enumerate(batch.user_of_part):
+            items = batch.item_idx[batch.part == part].tolist()
+            assert len(items) == len(set(items)) > 0
+            found.setdefault(int(batch.user_idx[owner]), []).append(set(items))
+        assert len(batch.part) == len(batch.item_idx)
+        assert len(batch.negatives.unique()) == len(batch.negatives) == 20
     return found
 
 
-def test_an_epoch_of_histories_splits_each_one() -> None:
-    batches = epoch("multinomial")
+@pytest.mark.parametrize("parts", [2, 4, 100])
+def test_an_epoch_of_histories_splits_each_one(parts: int) -> None:
+    batches = epoch(parts)
     assert len(batches) == 3
     found = split_histories(batches)
     assert sorted(found) == list(range(2, 12))  # those with two items or more
-    for user, (known, wanted) in found.items():
-        assert known
-        assert wanted
-        assert not known & wanted
-        assert known | wanted == set(TRAIN.row(user).tolist())
+    for user, of_user in found.items():
+        assert len(of_user) == min(parts, user)
+        assert max(map(len, of_user)) - min(map(len, of_user)) <= 1
+        assert set.union(*of_user) == set(TRAIN.row(user).tolist())
     assert split_histories(batches) != found  # drawn anew
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_processes_split_the_users_of_a_step_and_draw_the_same(size: int) -> None:
-    whole = split_histories(epoch("multinomial"))
-    parts = [split_histories(epoch("multinomial", rank, size)) for rank in range(size)]
-    assert sum(map(len, parts)) == len(whole)
-    assert {user: sides for part in parts for user, sides in part.items()} == whole
+    whole = split_histories(epoch(3))
+    of_processes = [split_histories(epoch(3, rank, size)) for rank in range(size)]
+    assert sum(map(len, of_processes)) == len(whole)
+    assert {user: parts for of in of_processes for user, parts in of.items()} == whole
+
+
+def test_the_negatives_are_all_items_where_there_are_no_more() -> None:
+    batch = next(iter(epoch(2, 0, 1, "model.negatives=100")))
+    assert sorted(batch.negatives.tolist()) == list(range(ITEMS))
+
+
+def test_steps_grow_with_the_data_and_the_learning_rate_with_them() -> None:
+    assert len(epoch(2, 0, 1, "optim.max_steps=2")) == 2
+    few, many = (
+        load_config(None, ["model.history_parts=2", "optim.batch_users=4", f"optim.max_steps={n}"])
+        for n in (1, 50)
+    )
+    assert users_per_step(TRAIN, few) == 10
+    assert users_per_step(TRAIN, many) == 4
+    rate = many.optim.learning_rate
+    assert learning_rate(TRAIN, many) == rate
+    assert learning_rate(TRAIN, few) == pytest.approx(rate * (10 / 4) ** 0.5)
+    assert learning_rate(TRAIN, load_config(None, ["optim.max_steps=1"])) == rate

@@ -79,8 +79,19 @@ def test_a_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "other", ["model.backbone=lightgcn", "model.user_layers=1", "model.line_ranking=0.5"]
+    "other",
+    [
+        "model.backbone=lightgcn",
+        "model.user_layers=1",
+        "model.line_ranking=0.5",
+        "model.ranking=bpr",
+    ],
 )
-def test_multinomial_ranking_is_refused_where_users_are_not_means_of_items(other: str) -> None:
-    with pytest.raises(InputError, match=r"model: .*ranking=multinomial needs backbone"):
-        load_config(None, ["model.ranking=multinomial", other])
+def test_histories_are_refused_where_users_are_not_means_of_items(other: str) -> None:
+    with pytest.raises(InputError, match=r"model: .*history_parts needs ranking=softmax, backbone"):
+        load_config(None, ["model.history_parts=2", other])
+
+
+def test_a_history_of_one_part_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model: .*history_parts must be 0 or at least 2"):
+        load_config(None, ["model.history_parts=1"])
