@@ -19,6 +19,26 @@ BMA = ("model.intra_alignment=0.1", "model.inter_alignment=0.02")
 """Weights of intra- and inter-alignment in rows that add them, whatever the defaults are."""
 
 
+HISTORIES = (
+    "model.history_parts=8",
+    "model.linear_columns=128",
+    "model.temperature=0.15",
+    "optim.averaging=0.9",
+)
+DENSE = (
+    "model.history_parts=2",
+    "model.history_discount=0.5",
+    "model.linear_columns=128",
+    "model.temperature=0.12",
+    "model.negatives=10000",
+    "optim.averaging=0.95",
+    "optim.learning_rate=0.002",
+    "optim.patience=20",
+)
+"""Settings of docs/guide/training.md for large and for dense data, chosen on valid with seed 0: of
+TikTok and of MovieLens-1M."""
+
+
 EASE_COLUMNS = (None, 64, 128, 256)
 """Forms of EASE: in full, and as vectors with that many columns."""
 
@@ -84,6 +104,8 @@ def baselines(_: list[str]) -> list[Job]:
         *(replace(job, versus=FULL) for job in others),
         Job(FULL),
         Job(f"{FULL}, 63 columns", assignments=("model.dim=31",), versus="MGCN-like"),
+        Job(f"{FULL}, whole histories", assignments=HISTORIES, versus=FULL),
+        Job(f"{FULL}, settings for dense data", assignments=DENSE, versus=FULL),
     ]
 
 
