@@ -122,6 +122,26 @@ SHAPES = {
         popularity=lambda rank: rank**-0.3 * np.exp(-4 * rank),
         widths={"image": 1_280, "title": 384},
     ),
+    # No real set: a shop, which 100 times as large has a million users, 200,000 items and ten
+    # million pairs.
+    "shop": Shape(
+        title="a small shop",
+        n_users=10_000,
+        n_items=2_000,
+        item_growth=1.0,
+        groups=(
+            Group(
+                share=1.0,
+                lengths=lambda rng, n: np.minimum(1 + rng.lognormal(1.8, 0.85, n), 500),
+                held_out=(0.05, 0.05),
+                clusters=3,
+                faithful=0.6,
+            ),
+        ),
+        items_of_a_cluster=20,
+        popularity=lambda rank: rank**-0.65,
+        widths={"image": 256, "text": 256},
+    ),
 }
 
 

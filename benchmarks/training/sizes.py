@@ -20,7 +20,8 @@ from training.fitting.batches import epoch_batches
 from training.fitting.checkpoint import Progress
 from training.fitting.config import FitConfig, RunOptions
 from training.fitting.model_factory import build_model
-from training.fitting.trainer import evaluate_valid, fit_model, watched_split
+from training.fitting.ranking import watched_split
+from training.fitting.trainer import evaluate_valid, fit_model
 
 FEWEST_STEPS = 4
 """Steps that a projection needs; the first is not counted, since it allocates memory."""
@@ -128,7 +129,7 @@ def one_size(
     else:
         assert meter.model is not None
         before, step = meter.now(), meter.step()
-        evaluate_valid(meter.model, watched_split(split, config, run))
+        evaluate_valid(meter.model, watched_split(split, config.optim.valid_users, run.seed))
         after = meter.now()
         epoch = Moment(*(s * n_steps + b - a for s, a, b in zip(step, before, after, strict=True)))
     best = meter.progress.best_epoch

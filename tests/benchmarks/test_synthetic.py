@@ -13,17 +13,18 @@ def drawn(shape: str, size: float) -> tuple[Split, dict[str, Modality]]:
     return synthetic_split(SHAPES[shape], size, np.random.default_rng(0))
 
 
-REAL = {
+PLANNED = {
     "tiktok": (9_308, 6_710, 59_541, 3_051, 6_130),
     "movielens-1m": (6_040, 3_260, 723_777, 77_441, 197_321),
+    "shop": (10_000, 2_000, 92_000, 4_600, 4_600),
 }
-"""Users, items, and pairs of train, valid and test."""
+"""Users, items, and pairs of train, valid and test; of the real sets, but for the shop."""
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_once_the_size_is_the_real_set(shape: str) -> None:
+def test_once_the_size_is_as_planned(shape: str) -> None:
     split, modalities = drawn(shape, 1)
-    users, items, *pairs = REAL[shape]
+    users, items, *pairs = PLANNED[shape]
     assert (split.train.n_rows, split.train.n_cols) == (users, items)
     found = [part.nnz for part in (split.train, split.valid, split.test)]
     np.testing.assert_allclose(found, pairs, rtol=0.05)

@@ -29,6 +29,7 @@ from training.cli.options import (
 from training.data.split import Split
 from training.evaluation.heldout import HeldOut
 from training.fitting.config import FitConfig, load_config
+from training.fitting.ranking import watched_users
 from training.gate.gate import MAX_USERS
 from training.gate.publish import PublicationGate, publish_through_gate
 
@@ -156,8 +157,8 @@ def _split_summary(split: Split) -> str:
 
 
 def _sampled(split: Split, most: int) -> str:
-    users = int((split.valid.lengths > 0).sum())
-    return f" (a sample of {most} of {users} users)" if users > most else ""
+    evaluated, users = watched_users(split, most)
+    return f" (a sample of {evaluated} of {users} users)" if users > evaluated else ""
 
 
 def described(config: FitConfig) -> list[tuple[str, Any, str]]:

@@ -28,6 +28,7 @@ from training.export.encoder_fitting import (
 )
 from training.fitting.checkpoint import Progress
 from training.fitting.config import FitConfig, RunOptions
+from training.fitting.ranking import watched_users
 
 
 @torch.no_grad()
@@ -139,12 +140,12 @@ def _report(
     config: FitConfig,
     differences: dict[str, float],
 ) -> dict[str, Any]:
-    users = int(np.count_nonzero(split.valid.lengths))
+    evaluated, users = watched_users(split, config.optim.valid_users)
     return {
         "modality_weights": model.modality_weights,
         "linear_weight": None if model.linear is None else float(model.linear.weight),
         "valid": progress.best,
-        "valid_users": {"evaluated": min(users, config.optim.valid_users), "of": users},
+        "valid_users": {"evaluated": evaluated, "of": users},
         "best_epoch": progress.best_epoch,
         "history": progress.history,
         "split": split.how,

@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,20 +31,13 @@ from training.fitting.checkpoint import (
 from training.fitting.config import FitConfig, RunOptions
 from training.fitting.distributed import ProcessGroup, is_first
 from training.fitting.model_factory import build_model
-from training.fitting.ranking import evaluate_vectors, of_sampled_users
+from training.fitting.ranking import evaluate_vectors, watched_split
 
 SELECTED_ON = "recall@20"
 CHECKPOINT = "checkpoint.pt"
 MIXED_PRECISION = frozenset({"cuda"})
 """Types of devices on which most matrix products of a step are computed in bfloat16, by autocast;
 parameters, propagation and the ranking loss have float32."""
-
-MAX_SCORES = 2**28
-"""Scores per epoch for valid metrics: 3 s of a core. Full rankings of a share of the users would
-cost in proportion to users times items, and more than training from 100,000 of each on."""
-MIN_USERS = 2_000
-"""Users that valid metrics are computed for in any case; of so many, the mean of recall@20 has a
-standard error of about 0.006, and differences between epochs a smaller one."""
 
 M = TypeVar("M", bound=Trainable, default=DRepMRec)
 Build = Callable[[Csr, dict[str, Modality], ModelConfig, torch.Generator, torch.device], M]
@@ -115,7 +107,7 @@ def fit_model(
         directory.mkdir(parents=True, exist_ok=True)
         checkpoint, identity = directory / CHECKPOINT, _identity(fingerprint, config, run)
         progress = Progress()
-        watched = watched_split(split, config, run)
+        watched = watched_split(split, config.optim.valid_users, run.seed)
         if warm and names is not None and not resume:
             taken, of = warm_start(checkpoint, model, names)
             if is_first():
@@ -224,13 +216,6 @@ def _epoch(
             sums[name] = sums.get(name, 0.0) + value / len(batches)
         record.step((number + 1) / len(batches), values["loss"])
     return sums
-
-
-def watched_split(split: Split, config: FitConfig, run: RunOptions) -> Split:
-    """The split with the users that valid metrics are computed for after each epoch."""
-    affordable = max(MIN_USERS, MAX_SCORES // split.train.n_cols)
-    most = min(config.optim.valid_users, affordable)
-    return replace(split, valid=of_sampled_users(split.valid, most, run.seed))
 
 
 @torch.no_grad()

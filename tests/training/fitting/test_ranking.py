@@ -5,8 +5,16 @@ import pytest
 import torch
 
 from bundle.csr import Csr
+from training.data.split import Split
 from training.fitting import ranking
-from training.fitting.ranking import evaluate_users, inner_products, of_sampled_users, rank_all
+from training.fitting.ranking import (
+    evaluate_users,
+    inner_products,
+    of_sampled_users,
+    rank_all,
+    watched_split,
+    watched_users,
+)
 
 N_USERS, N_ITEMS = 50, 40
 
@@ -66,3 +74,17 @@ def test_a_sample_of_users_keeps_their_relevant_items() -> None:
     score = inner_products(*vectors(0))
     whole, part = (evaluate_users(score, r, masked)["recall@20"] for r in (relevant, sample))
     assert np.array_equal(part, whole[np.isin(users, chosen)])
+
+
+def test_valid_metrics_do_not_grow_with_users_times_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    valid = random_csr(60, 2)
+    split = Split(valid, valid, valid, "by nothing")
+    users = int(np.count_nonzero(valid.lengths))
+    assert watched_users(split, users) == (users, users)
+    assert watched_users(split, 7) == (7, users)
+    monkeypatch.setattr(ranking, "MIN_USERS", 4)
+    monkeypatch.setattr(ranking, "MAX_SCORES", 6 * valid.n_cols)
+    assert watched_users(split, users) == (6, users)
+    assert np.count_nonzero(watched_split(split, users, 0).valid.lengths) == 6
+    monkeypatch.setattr(ranking, "MAX_SCORES", valid.n_cols)
+    assert watched_users(split, users) == (4, users)
