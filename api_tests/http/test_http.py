@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from service.http.head import MAX_HEAD
+from service.http.protocol import PIECE
 from service.schemas.errors import ErrorBody
 from tests.support.running.servers import RunningService
 from tests.support.running.service_fixtures import StartService
@@ -198,6 +199,21 @@ def test_many_requests_in_one_piece_are_all_answered(service: RunningService) ->
         user = found["user_id"] if number % 3 else found["results"][0]["user_id"]
         assert user == (f"user-{number % 300}" if number % 3 else "user-1")
     assert not service.events("request_failed")
+
+
+@pytest.mark.parametrize("within", [1, 20, len(USERS) - 1])
+def test_a_body_that_is_held_behind_other_requests_is_received(
+    service: RunningService, within: int
+) -> None:
+    """The head and some bytes of the body are parsed before requests have to wait, but not all."""
+    posted = post("/recommend", USERS)
+    before = b"GET /recommend/user-1?k=1 HTTP/1.1\r\nHost: x\r\n%b\r\n"
+    bare = len(before % b"")
+    length = PIECE - (len(posted) - len(USERS) + within) - 2 * bare
+    padded = b"X: %b\r\n" % (b"x" * (length - len(b"X: \r\n")))
+    sent = before % padded + before % b"" + posted
+    assert len(sent) - len(USERS) + within == PIECE
+    assert [status for status, _ in exchange(service, sent + LAST)] == [200] * 4
 
 
 @pytest.mark.parametrize(
