@@ -12,9 +12,7 @@ from models.trainable import HistoryBatch
 def of_other_parts(items: Tensor, batch: HistoryBatch) -> Tensor:
     """Sums [R, D] of items [I, D] over the history of each part's user without the part itself."""
     device = batch.part.device
-    starts = torch.searchsorted(
-        batch.part, torch.arange(len(batch.user_of_part), device=device), side="left"
-    )
+    starts = torch.searchsorted(batch.part, torch.arange(len(batch.user_of_part), device=device))
     sums = F.embedding_bag(batch.item_idx, items, starts, mode="sum")
     totals = sums.new_zeros(len(batch.user_idx), sums.shape[1])
     totals = totals.index_add(0, batch.user_of_part, sums)

@@ -21,8 +21,9 @@ def rank_interactions(
         batch: the interactions.
         config: loss and temperature.
     """
-    users, items = _with_bias(users, items, bias)
-    wanted, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
+    if bias is not None:
+        users = torch.cat([users, users.new_ones(len(users), 1)], 1)
+    wanted, drawn = (_scored(items, bias, idx) for idx in (batch.item_idx, batch.negatives))
     drawn_itself = batch.item_idx.unsqueeze(1) == batch.negatives
     if config.ranking == "softmax":
         each, weights = torch.arange(len(users), device=users.device), users.new_ones(len(users))
@@ -40,16 +41,17 @@ def rank_histories(
 ) -> Tensor:
     """L_rank of a batch of histories: each item of a part against negatives outside of the part.
 
-    Items of the user's other parts are negatives like any other: without them, the loss would have
-    to know every history for every part, and valid metrics are level.
+    Items of the user's other parts are negatives like any other: leaving them out takes longer, and
+    valid metrics are level or lower.
 
     Args:
         users: [R, D], one for each part: the user without it.
         items, bias, config: as of `rank_interactions`.
         batch: the histories.
     """
-    users, items = _with_bias(users, items, bias)
-    wanted, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
+    if bias is not None:
+        users = torch.cat([users, users.new_ones(len(users), 1)], 1)
+    wanted, drawn = (_scored(items, bias, idx) for idx in (batch.item_idx, batch.negatives))
     place = torch.full((len(items),), -1, device=items.device)
     place[batch.negatives] = torch.arange(len(drawn), device=items.device)
     place = place[batch.item_idx]
@@ -59,8 +61,7 @@ def rank_histories(
     return sampled_softmax(users, wanted, drawn, batch.part, weights, own, config.temperature)
 
 
-def _with_bias(users: Tensor, items: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    if bias is None:
-        return users, items
-    users = torch.cat([users, users.new_ones(len(users), 1)], 1)
-    return users, torch.cat([items, bias.unsqueeze(1)], 1)
+def _scored(items: Tensor, bias: Tensor | None, idx: Tensor) -> Tensor:
+    """Rows of items [I, D] with their bias, if any, as the last column."""
+    found = rows(items, idx)
+    return found if bias is None else torch.cat([found, rows(bias.unsqueeze(1), idx)], 1)
