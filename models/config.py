@@ -49,9 +49,9 @@ class ModelConfig(BaseModel):
     modality_weights: Literal["agreement", "equal"] = "agreement"
     """Weights of the modalities within the modal line. agreement: by how much more often than by
     chance an item and its neighbours share users; equal: all the same."""
-    linear_columns: Annotated[int, Field(ge=0)] = 0
-    """Columns of the linear part, a regression of items on items in closed form, e.g. 128; 0: no
-    linear part. Its weight is chosen on valid, and the part is dropped where it does not help."""
+    linear_columns: Annotated[int, Field(ge=0)] = 128
+    """Columns of the linear part, a regression of items on items in closed form; 0: no linear part.
+    Its weight is chosen on valid, and the part is dropped where it does not help."""
     linear_l2: Positive = 200.0
     """Regularisation of the linear part, in interactions per item."""
     linear_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.33
@@ -63,14 +63,17 @@ class ModelConfig(BaseModel):
 
     ranking: Literal["softmax", "bpr"] = "softmax"
     """Ranking loss L_rank. softmax: sampled softmax; bpr: BPR."""
-    history_parts: Annotated[int, Field(ge=0)] = 0
+    history_parts: Annotated[int, Field(ge=0)] = 8
     """Parts of a user's history in training: each is ranked while the others represent the user. As
     many as a history has items, at most: then one item at a time is ranked. Fewer take less time on
-    dense data. 0: batches of single interactions."""
+    dense data. 0: batches of single interactions. Those are always used where users are more than
+    the mean of their items (another backbone, user_layers) or single interactions are compared
+    (ranking=bpr, line_ranking, intra_alignment)."""
     history_discount: Weight = 0.0
-    """Discount of long histories, if history_parts is not 0: the loss of an interaction weighs
-    1/|history|^history_discount. 0.5 suits dense data, where most interactions are of few users."""
-    temperature: Positive = 0.2
+    """Discount of long histories, in training on parts of histories: the loss of an interaction
+    weighs 1/|history|^history_discount. 0.5 suits dense data, where most interactions are of few
+    users."""
+    temperature: Positive = 0.15
     """Temperature of the similarities in L_rank and SSS."""
     negatives: Count = 1024
     """Negative items per batch, drawn uniformly and shared by all its interactions; at most all."""
@@ -96,13 +99,14 @@ class ModelConfig(BaseModel):
     close to those of its raw features."""
 
     @model_validator(mode="after")
-    def _histories_represent_users(self) -> "ModelConfig":
-        others = self.line_ranking or self.intra_alignment or self.user_layers
-        if self.history_parts and (self.ranking != "softmax" or self.backbone != "items" or others):
-            raise ValueError(
-                "history_parts needs ranking=softmax, backbone=items and user_layers, line_ranking "
-                "and intra_alignment of 0"
-            )
+    def _parts_have_others(self) -> "ModelConfig":
         if self.history_parts == 1:
             raise ValueError("history_parts must be 0 or at least 2: one part leaves no other")
         return self
+
+    @property
+    def whole_histories(self) -> bool:
+        """True if parts of histories are ranked in training, and not single interactions."""
+        of_interactions = self.user_layers or self.line_ranking or self.intra_alignment
+        kept = self.ranking == "softmax" and self.backbone == "items" and not of_interactions
+        return self.history_parts > 0 and kept

@@ -97,6 +97,11 @@ class DRepMRec(Trainable):
         """True if users depend on their histories alone, so that new users can be encoded."""
         return self.config.backbone == "items" and self.config.user_layers == 0
 
+    @property
+    def whole_histories(self) -> bool:
+        """True if the model is fitted with `history_loss`, and not with `loss`."""
+        return self.config.whole_histories
+
     def _encoders(self) -> list[ModalEncoder]:
         return [encoder for encoder in self.encoders if isinstance(encoder, ModalEncoder)]
 
@@ -135,16 +140,17 @@ class DRepMRec(Trainable):
         The linear part, unless its weight is 0, comes after the lines. The last column holds the
         item bias, if any.
         """
-        return self._beside_lines(self._fused_lines())
+        lines = self._fused_lines()
+        unused = self.linear is None or not self.linear.used
+        return self._side_by_side(lines, None if unused else self._linear_vectors(lines))
 
     def best_on_valid(self, metrics: Metrics, selected_on: str) -> dict[str, float]:
         """Metrics on valid with the best weight of the linear part."""
-        fused = self._fused_lines()  # the same for all weights
-
-        def complete() -> dict[str, float]:
-            return metrics(self._beside_lines(fused))
-
-        return complete() if self.linear is None else self.linear.choose(complete, selected_on)
+        lines = self._fused_lines()
+        if self.linear is None:
+            return metrics(self._side_by_side(lines, None))
+        linear = self._linear_vectors(lines)  # as the lines, the same for all weights
+        return self.linear.choose(lambda: metrics(self._side_by_side(lines, linear)), selected_on)
 
     def _fused_lines(self) -> Vectors:
         lines = self.lines()
@@ -153,20 +159,23 @@ class DRepMRec(Trainable):
             return Vectors(unit(self.history.users(items)), items)
         return Vectors(self.fuse({n: self.users_of(line) for n, line in lines.items()}), items)
 
-    def _beside_lines(self, fused: Vectors) -> Vectors:
-        """Fused lines with the columns of the linear part and of the item bias."""
-        users, items = fused
-        if self.linear is not None and self.linear.used:
-            linear = self.linear()
-            # One length for all columns, so that each item of a history counts alike in both.
-            means = self.history.users(fused.items)
-            length = means.norm(dim=1, keepdim=True).clamp_min(CANCELLED)
-            users = torch.cat([users, self.history.users(linear) / length], 1)
-            items = torch.cat([items, linear], 1)
+    def _linear_vectors(self, lines: Vectors) -> Vectors:
+        """The linear part beside fused lines, with a weight of 1."""
+        assert self.linear is not None
+        # One length for all columns, so that each item of a history counts alike in both.
+        length = self.history.users(lines.items).norm(dim=1, keepdim=True).clamp_min(CANCELLED)
+        return Vectors(self.history.users(self.linear.vectors) / length, self.linear.vectors)
+
+    def _side_by_side(self, lines: Vectors, linear: Vectors | None) -> Vectors:
+        """Columns of the fused lines, the weighted linear part and the item bias."""
+        users, items = [lines.users], [lines.items]
+        if self.linear is not None and linear is not None and self.linear.used:
+            users.append(linear.users * self.linear.weight.sqrt())
+            items.append(linear.items * self.linear.weight.sqrt())
         if self.bias is not None:
-            users = torch.cat([users, users.new_ones(len(users), 1)], 1)
-            items = torch.cat([items, self.bias.unsqueeze(1)], 1)
-        return Vectors(users, items)
+            users.append(lines.users.new_ones(len(lines.users), 1))
+            items.append(self.bias.unsqueeze(1))
+        return Vectors(torch.cat(users, 1), torch.cat(items, 1))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is minimised."""

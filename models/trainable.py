@@ -60,6 +60,11 @@ class Trainable(nn.Module, ABC):
     parameters, state and devices.
     """
 
+    @property
+    def whole_histories(self) -> bool:
+        """True if the model is fitted with `history_loss`, and not with `loss`."""
+        return False
+
     @abstractmethod
     def forward(self) -> Vectors:
         """User vectors [U, D] and item vectors [I, D]; score(u, i) is their inner product."""

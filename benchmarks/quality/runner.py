@@ -19,7 +19,7 @@ import torch
 from benchmarks.environment import hardware, versions
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.missing_modalities import lose_one_modality
-from benchmarks.quality.tables import Job
+from benchmarks.quality.tables import INTERACTIONS, Job
 from training.baselines.closed_form_search import EASE_GRID, IALS_GRID, fit_ease, fit_ials
 from training.baselines.registry import BaselineName, as_backbone, plan_baseline
 from training.baselines.simple import item_cf, popularity
@@ -68,7 +68,7 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
     build: Build[Any] = build_model
     given = tuple(text for name, text in bench.baselines if name == baseline)
     if job.model in WITHOUT_LEARNING:
-        config, seed = load_config(None, list(bench.shared)), 0
+        config, seed = load_config(None, [*INTERACTIONS, *bench.shared]), 0
     elif job.model in GRIDS:
         config = load_config(None, list(bench.shared))
         settings = {"columns": job.columns, "grid": GRIDS[job.model]}
@@ -118,7 +118,7 @@ def _named(config: FitConfig, job: Job, bench: Bench) -> dict[str, Any]:
     if job.model != "drepmrec" or not config.model.linear_columns:
         for key in ("linear_columns", "linear_l2", "linear_dropout"):
             del keys["model"][key]
-    if not config.model.history_parts:
+    if job.model != "drepmrec" or not config.model.whole_histories:
         del keys["model"]["history_parts"], keys["model"]["history_discount"]
         del keys["optim"]["batch_users"], keys["optim"]["max_steps"]
     return keys

@@ -19,24 +19,23 @@ BMA = ("model.intra_alignment=0.1", "model.inter_alignment=0.02")
 """Weights of intra- and inter-alignment in rows that add them, whatever the defaults are."""
 
 
-HISTORIES = (
-    "model.history_parts=8",
-    "model.linear_columns=128",
-    "model.temperature=0.15",
-    "optim.averaging=0.9",
+INTERACTIONS = (
+    "model.history_parts=0",
+    "model.linear_columns=0",
+    "model.temperature=0.2",
+    "optim.averaging=0",
 )
-"""Settings of docs/guide/training.md for large data, by valid of TikTok, and a linear part."""
+"""The former default, fitted to single interactions: in it, every term of the loss can be used."""
 DENSE = (
     "model.history_parts=2",
     "model.history_discount=0.5",
-    "model.linear_columns=128",
     "model.temperature=0.12",
     "model.negatives=10000",
     "optim.averaging=0.95",
     "optim.learning_rate=0.002",
     "optim.patience=20",
 )
-"""Settings of docs/guide/training.md for dense data, chosen on valid of MovieLens-1M."""
+"""Settings of docs/guide/training.md for dense data, chosen on valid of MovieLens-1M, seed 0."""
 
 
 EASE_COLUMNS = (None, 64, 128, 256)
@@ -79,10 +78,9 @@ def is_known(assignment: str) -> bool:
 
 def our_lightgcn() -> Job:
     """LightGCN on ids with DRepMRec's ranking loss and nothing else of DRepMRec."""
-    assignments = ("model.backbone=lightgcn", "model.item_bias=false", *ALONE)
-    return Job(
-        "LightGCN, our loss", assignments=tuple(filter(is_known, assignments)), modal_line=False
-    )
+    own = ("model.backbone=lightgcn", "model.item_bias=false", *ALONE)
+    assignments = (*INTERACTIONS, *filter(is_known, own))
+    return Job("LightGCN, our loss", assignments=assignments, modal_line=False)
 
 
 def baselines(_: list[str]) -> list[Job]:
@@ -103,8 +101,13 @@ def baselines(_: list[str]) -> list[Job]:
     return [
         *(replace(job, versus=FULL) for job in others),
         Job(FULL),
-        Job(f"{FULL}, 63 columns", assignments=("model.dim=31",), versus="MGCN-like"),
-        Job(f"{FULL}, whole histories", assignments=HISTORIES, versus=FULL),
+        Job(f"{FULL}, single interactions", assignments=INTERACTIONS, versus=FULL),
+        Job(
+            f"{FULL}, 63 columns",
+            assignments=("model.dim=31", "model.linear_columns=0"),
+            versus="MGCN-like",
+        ),
+        Job(f"{FULL}, no linear part", assignments=("model.linear_columns=0",), versus=FULL),
         Job(f"{FULL}, settings for dense data", assignments=DENSE, versus=FULL),
     ]
 
@@ -143,11 +146,15 @@ ABLATIONS: list[tuple[str, tuple[str, ...]]] = [
 def ablations(_: list[str]) -> list[Job]:
     """(b) Ablations: DRepMRec with one change at a time."""
     changed = [
-        Job(label, assignments=assignments, versus=FULL)
+        Job(label, assignments=(*INTERACTIONS, *assignments), versus=FULL)
         for label, assignments in ABLATIONS
         if all(map(is_known, assignments))
     ]
-    return [Job(FULL), *changed, Job("without modal line", modal_line=False, versus=FULL)]
+    return [
+        Job(FULL, assignments=INTERACTIONS),
+        *changed,
+        Job("without modal line", assignments=INTERACTIONS, modal_line=False, versus=FULL),
+    ]
 
 
 def plugin(_: list[str]) -> list[Job]:
@@ -158,8 +165,9 @@ def plugin(_: list[str]) -> list[Job]:
         ("MGCN-like", f"on:{BaselineName.MGCN}", ()),
     ]
     jobs = []
-    for name, model, own in backbones:
+    for name, model, backbone in backbones:
         alone, line = f"{name} alone", f"{name} + modal line"
+        own = (*INTERACTIONS, *backbone)
         with_sss, with_all = (*own, *ALONE, *SSS), (*own, *ALONE, *SSS, *BMA)
         jobs += [
             Job(alone, model, (*own, *ALONE), modal_line=False),
@@ -173,18 +181,28 @@ def plugin(_: list[str]) -> list[Job]:
 
 def modalities(names: list[str]) -> list[Job]:
     """(d) Single modalities."""
-    alone = [Job(f"{name} alone", modalities=(name,), versus="none") for name in names]
-    return [Job("none", modal_line=False), *alone, Job("all", versus="none")]
+    of = INTERACTIONS
+    return [
+        Job("none", assignments=of, modal_line=False),
+        *(
+            Job(f"{name} alone", assignments=of, modalities=(name,), versus="none")
+            for name in names
+        ),
+        Job("all", assignments=of, versus="none"),
+    ]
 
 
 def missing(_: list[str]) -> list[Job]:
     """(e) Missing content: a share of the items, drawn by the seed, loses one modality."""
     shares = [n / 10 for n in range(10)]
-    curves = [(FULL, "drepmrec"), ("MGCN-like", str(BaselineName.MGCN))]
+    curves = [
+        (FULL, "drepmrec", INTERACTIONS),
+        ("MGCN-like", str(BaselineName.MGCN), ()),
+    ]
     return [
         *(
-            Job(f"{curve}, {share:.0%} lost", model, lost=share, curve=curve)
-            for (curve, model), share in product(curves, shares)
+            Job(f"{curve}, {share:.0%} lost", model, assignments, lost=share, curve=curve)
+            for (curve, model, assignments), share in product(curves, shares)
         ),
         our_lightgcn(),
     ]

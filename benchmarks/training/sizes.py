@@ -119,15 +119,19 @@ def one_size(
         )
         finished = True
     hook.remove()
-    n_steps = len(
-        epoch_batches(
-            split.train, config, torch.Generator(), lambda step: step, torch.device(run.device)
-        )
+    assert meter.model is not None
+    batches = epoch_batches(
+        split.train,
+        config,
+        torch.Generator(),
+        lambda step: step,
+        torch.device(run.device),
+        meter.model.whole_histories,
     )
+    n_steps = len(batches)
     if meter.epochs:
         epoch = meter.epoch()
     else:
-        assert meter.model is not None
         before, step = meter.now(), meter.step()
         evaluate_valid(meter.model, watched_split(split, config.optim.valid_users, run.seed))
         after = meter.now()

@@ -97,7 +97,6 @@ def _lightgcn(
         "intra_alignment": 0.0,
         "item_bias": False,
         "linear_columns": 0,
-        "history_parts": 0,  # users have embeddings
     }
     alone = config.model.model_copy(update=only)
     with tempfile.TemporaryDirectory() as directory:

@@ -121,9 +121,9 @@ def users_per_step(train: Csr, config: FitConfig) -> int:
     return max(config.optim.batch_users, math.ceil(n_users / config.optim.max_steps))
 
 
-def learning_rate(train: Csr, config: FitConfig) -> float:
+def learning_rate(train: Csr, config: FitConfig, whole_histories: bool) -> float:
     """Learning rate of a fit, for the size of its steps."""
-    if not config.model.history_parts:
+    if not whole_histories:
         return config.optim.learning_rate
     larger = users_per_step(train, config) / config.optim.batch_users
     return config.optim.learning_rate * math.sqrt(larger)
@@ -135,7 +135,8 @@ def epoch_batches(
     generator: torch.Generator,
     part: Part,
     device: torch.device,
+    whole_histories: bool,
 ) -> EpochBatches:
-    """The batches that the configuration asks for; arguments as of `EpochBatches`."""
-    kind = HistoryBatches if config.model.history_parts else InteractionBatches
+    """Batches of users with whole histories or of interactions; arguments as of `EpochBatches`."""
+    kind = HistoryBatches if whole_histories else InteractionBatches
     return kind(train, config, generator, part, device)

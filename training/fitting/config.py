@@ -24,17 +24,16 @@ class OptimConfig(BaseModel):
     their size."""
     weight_decay: Weight = 0.0
     """λ: weight decay of Adam (L₂)."""
-    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Exponential moving average of the parameters: the share of it that a step keeps, e.g. 0.997.
     Evaluation on valid, best model and export then have the average; 0: none."""
     batch_size: Annotated[int, Field(ge=2)] = 2048
-    """Interactions per step, if model.history_parts is 0."""
+    """Interactions per step, of single interactions."""
     batch_users: Count = 512
-    """Users per step, if model.history_parts is not 0."""
+    """Users per step, of whole histories."""
     max_steps: Count = 16
-    """Maximum number of steps per epoch, if model.history_parts is not 0: of more users, more are
-    in a step. As each step propagates over the whole graph, an epoch then costs in proportion to
-    the data."""
+    """Maximum number of steps per epoch, of whole histories: of more users, more are in a step. As
+    each step propagates over the whole graph, an epoch then costs in proportion to the data."""
     max_epochs: Count = 200
     """Maximum number of passes over the train interactions."""
     patience: Count = 10

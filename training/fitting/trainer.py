@@ -101,7 +101,7 @@ def fit_model(
         model = build(split.train, modalities, config.model, generator, workers.device)
         optimiser = torch.optim.Adam(
             model.parameters(),
-            learning_rate(split.train, config),
+            learning_rate(split.train, config, model.whole_histories),
             weight_decay=config.optim.weight_decay,
         )
         directory.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,9 @@ def _epoch(
 ) -> dict[str, float]:
     """Train for one epoch and return the mean of each loss term."""
     device = next(model.parameters()).device
-    batches = epoch_batches(split.train, config, generator, workers.part, device)
+    batches = epoch_batches(
+        split.train, config, generator, workers.part, device, model.whole_histories
+    )
     sums: dict[str, float] = {}
     model.train()
     model.begin_epoch(generator)

@@ -84,12 +84,14 @@ def test_a_configuration_as_toml_is_the_same_configuration(tmp_path: Path) -> No
         "model.backbone=lightgcn",
         "model.user_layers=1",
         "model.line_ranking=0.5",
+        "model.intra_alignment=0.1",
         "model.ranking=bpr",
+        "model.history_parts=0",
     ],
 )
-def test_histories_are_refused_where_users_are_not_means_of_items(other: str) -> None:
-    with pytest.raises(InputError, match=r"model: .*history_parts needs ranking=softmax, backbone"):
-        load_config(None, ["model.history_parts=2", other])
+def test_single_interactions_are_ranked_where_histories_cannot_be(other: str) -> None:
+    assert load_config(None, []).model.whole_histories
+    assert not load_config(None, [other]).model.whole_histories
 
 
 def test_a_history_of_one_part_is_refused() -> None:
