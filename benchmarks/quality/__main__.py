@@ -26,6 +26,7 @@ from training.baselines.closed_form_search import (
     IALS_GRID,
     MAX_EPOCHS,
 )
+from training.baselines.registry import NEED_FEATURES
 
 TITLES = {
     "baselines": "Comparison with baselines",
@@ -104,6 +105,23 @@ def run_all(jobs: list[Job], options: argparse.Namespace, bench: Bench) -> Runs:
     return runs
 
 
+def possible(jobs: list[Job], bench: Bench) -> list[Job]:
+    """The jobs without models that need features where the data have none; stderr names these."""
+    modalities = bench.dataset.modalities
+    graphs = [name for name, modality in modalities.items() if not modality.features.shape[1]]
+    if modalities and not graphs:
+        return jobs
+    reason = f"{', '.join(graphs)} has none" if graphs else "the data have no modality"
+    found = []
+    for job in jobs:
+        if job.model.removeprefix("on:") in NEED_FEATURES:
+            message = f"{job.label} is left out: it needs features of each modality, and {reason}"
+            print(message, file=sys.stderr, flush=True)
+        else:
+            found.append(job)
+    return found
+
+
 def kept_runs(name: str, numbers: Path, runs: Path) -> Runs:
     """Runs that a page shows, by row; they may be of other data or options than today's."""
     shown = json.loads((numbers / f"{name}.json").read_text())["rows"]
@@ -155,7 +173,7 @@ def main() -> None:
         threads=options.threads,
         device=options.device,
     )
-    jobs = TABLES[options.table](list(bench.dataset.modalities))
+    jobs = possible(TABLES[options.table](list(bench.dataset.modalities)), bench)
     runs = run_all(jobs, options, bench)
     found = about(options.data, bench)
     if options.keep:

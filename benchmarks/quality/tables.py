@@ -8,6 +8,7 @@ from models.config import ModelConfig
 from training.baselines.registry import BaselineName
 
 FULL = "DRepMRec"
+SINGLE = f"{FULL}, single interactions"
 NO_ALIGNMENT = (
     "model.intra_alignment=0",
     "model.modality_alignment=0",
@@ -101,7 +102,7 @@ def baselines(_: list[str]) -> list[Job]:
     return [
         *(replace(job, versus=FULL) for job in others),
         Job(FULL),
-        Job(f"{FULL}, single interactions", assignments=INTERACTIONS, versus=FULL),
+        Job(SINGLE, assignments=INTERACTIONS, versus=FULL),
         Job(
             f"{FULL}, 63 columns",
             assignments=("model.dim=31", "model.linear_columns=0"),
@@ -144,16 +145,16 @@ ABLATIONS: list[tuple[str, tuple[str, ...]]] = [
 
 
 def ablations(_: list[str]) -> list[Job]:
-    """(b) Ablations: DRepMRec with one change at a time."""
+    """(b) Ablations: DRepMRec with one change at a time, fitted to single interactions."""
     changed = [
-        Job(label, assignments=(*INTERACTIONS, *assignments), versus=FULL)
+        Job(label, assignments=(*INTERACTIONS, *assignments), versus=SINGLE)
         for label, assignments in ABLATIONS
         if all(map(is_known, assignments))
     ]
     return [
-        Job(FULL, assignments=INTERACTIONS),
+        Job(SINGLE, assignments=INTERACTIONS),
         *changed,
-        Job("without modal line", assignments=INTERACTIONS, modal_line=False, versus=FULL),
+        Job("without modal line", assignments=INTERACTIONS, modal_line=False, versus=SINGLE),
     ]
 
 
@@ -196,7 +197,7 @@ def missing(_: list[str]) -> list[Job]:
     """(e) Missing content: a share of the items, drawn by the seed, loses one modality."""
     shares = [n / 10 for n in range(10)]
     curves = [
-        (FULL, "drepmrec", INTERACTIONS),
+        (SINGLE, "drepmrec", INTERACTIONS),
         ("MGCN-like", str(BaselineName.MGCN), ()),
     ]
     return [

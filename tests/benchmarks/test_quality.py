@@ -11,11 +11,11 @@ import pytest
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import runner
-from benchmarks.quality.__main__ import closed_forms
+from benchmarks.quality.__main__ import closed_forms, possible
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.report import draw, markdown, numbers, rows
 from benchmarks.quality.runner import WITHOUT_CHANCE, plan, run, stored
-from benchmarks.quality.tables import FULL, TABLES, Job, ablations
+from benchmarks.quality.tables import FULL, INTERACTIONS, SINGLE, TABLES, Job, ablations
 from models.config import ModelConfig
 from models.trainable import Trainable
 from tests.support.data.planted_groups import planted_dataset
@@ -51,9 +51,29 @@ def test_tables_share_the_run_of_the_defaults(bench: Bench) -> None:
         plan(job, 0, bench).name
         for table in TABLES.values()
         for job in table(list(bench.dataset.modalities))
-        if job.label in (FULL, "all", f"{FULL}, 0% lost")
+        if job.label in (SINGLE, "all", f"{SINGLE}, 0% lost")
     }
     assert len(full) == 1
+    assert plan(Job(FULL), 0, bench).name not in full
+
+
+def test_models_that_need_features_are_left_out_of_data_without(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [Job(FULL), Job("VBPR", "vbpr"), Job("MGCN", "on:mgcn"), Job("EASE", "ease")]
+    assert possible(jobs, bench) == jobs
+    text = bench.dataset.modalities["text"]
+    graph = replace(text, features=text.features[:, :0])
+    for modalities, reason in (
+        ({**bench.dataset.modalities, "text": graph}, "text has none"),
+        ({}, "the data have no modality"),
+    ):
+        without = replace(bench, dataset=replace(bench.dataset, modalities=modalities))
+        assert possible(jobs, without) == [jobs[0], jobs[3]]
+        assert capsys.readouterr().err.splitlines() == [
+            f"{label} is left out: it needs features of each modality, and {reason}"
+            for label in ("VBPR", "MGCN")
+        ]
 
 
 def test_ablations_whose_key_does_not_exist_are_left_out() -> None:
@@ -165,7 +185,11 @@ def test_newer_keys_that_change_nothing_are_not_part_of_a_run(bench: Bench) -> N
     assert plan(averaged, 0, bench).identity["config"]["optim"]["averaging"] == 0.9
     neutral = replace(averaged, assignments=("optim.averaging=0",))
     assert "averaging" not in plan(neutral, 0, bench).identity["config"]["optim"]
-    assert plan(neutral, 0, bench).name == plan(Job("a"), 0, bench).name
+    single = replace(averaged, assignments=INTERACTIONS)
+    sized = replace(
+        averaged, assignments=(*INTERACTIONS, "optim.batch_users=7", "model.linear_l2=3")
+    )
+    assert plan(single, 0, bench).name == plan(sized, 0, bench).name != plan(neutral, 0, bench).name
 
 
 def test_a_lost_modality_reaches_the_model(bench: Bench) -> None:

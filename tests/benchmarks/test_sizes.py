@@ -11,7 +11,8 @@ from training.fitting.config import FitConfig, RunOptions, load_config
 
 @pytest.fixture
 def config() -> FitConfig:
-    return load_config(None, ["optim.batch_size=64", "optim.max_epochs=2", "model.dim=8"])
+    small = ["optim.batch_size=64", "optim.batch_users=16", "model.dim=8"]
+    return load_config(None, [*small, "optim.max_epochs=2"])
 
 
 def test_a_fit_that_ends_in_time(config: FitConfig, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,13 +31,19 @@ def test_a_fit_that_ends_in_time(config: FitConfig, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("shape", ["tiktok", "movielens-1m"])
+@pytest.mark.parametrize("parts", [0, 8])
 def test_an_epoch_beyond_the_budget_is_projected(
-    shape: str, config: FitConfig, capsys: pytest.CaptureFixture[str]
+    shape: str, parts: int, config: FitConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    row = one_size(shape, 0.02, config, RunOptions(), 0)
+    model = config.model.model_copy(update={"history_parts": parts})
+    row = one_size(shape, 0.02, config.model_copy(update={"model": model}), RunOptions(), 0)
     assert row["epochs"] == 0
     assert row["projected_from_steps"] == FEWEST_STEPS
-    assert row["steps_per_epoch"] == math.ceil(row["train"] / 64) > FEWEST_STEPS
+    assert row["steps_per_epoch"] > FEWEST_STEPS
+    if parts:  # users with one item have no step
+        assert row["steps_per_epoch"] <= math.ceil(row["users"] / 16)
+    else:
+        assert row["steps_per_epoch"] == math.ceil(row["train"] / 64)
     assert row["epoch_seconds"] > 0
     print_size(row)
     said = capsys.readouterr().out

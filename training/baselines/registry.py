@@ -159,6 +159,10 @@ _KINDS = {
 }
 
 
+NEED_FEATURES = frozenset({BaselineName.VBPR, BaselineName.FREEDOM, BaselineName.MGCN})
+"""Baselines that need a modality, and features of each: a graph is not enough."""
+
+
 @dataclass(frozen=True)
 class BaselinePlan:
     """A configured baseline, ready to be fitted.

@@ -74,6 +74,7 @@ def fit(
     from training.export.export import make_contents
     from training.fitting.checkpoint import Names
     from training.fitting.distributed import is_first
+    from training.fitting.model_factory import without_effect
     from training.fitting.run_folder import run_folder
     from training.fitting.trainer import fit_model
 
@@ -90,6 +91,8 @@ def fit(
         if is_first():
             typer.echo(dataset.summary())
             typer.echo(_split_summary(split))
+            for sentence in without_effect(dataset.modalities, fit_config.model):
+                typer.echo(f"note: {sentence}")
         model, progress = fit_model(
             split,
             dataset.modalities,
@@ -114,6 +117,8 @@ def fit(
             typer.echo(f"weights of the modalities: {weights}")
         if model.linear is not None:
             typer.echo(f"weight of the linear part: {float(model.linear.weight):g}")
+        elif fit_config.model.linear_columns:
+            typer.echo("no linear part: no items with 5 interactions or more share users")
         parent = bundle_store.live_version()
         contents = make_contents(model, progress, dataset, split, fit_config, options, parent)
         for encoder, difference in contents.report["onnx_max_abs_difference"].items():

@@ -87,6 +87,30 @@ def build_model(
     return DRepMRec(backbone, encoders, history, config, generator, linear).to(device)
 
 
+def without_effect(modalities: dict[str, Modality], config: ModelConfig) -> list[str]:
+    """Sentences on loss terms that the configuration asks for and that have nothing to do.
+
+    Args:
+        modalities: of the items, by name.
+        config: hyper-parameters.
+    """
+    terms = {
+        "model.sss": config.sss,
+        "model.inter_alignment": config.inter_alignment,
+        "model.modality_alignment": config.modality_alignment,
+    }
+    asked = [key for key, weight in terms.items() if weight]
+    if not modalities:
+        return [f"the data have no modality: no modal line, no effect of {key}" for key in asked]
+    found = []
+    if config.sss:
+        graphs = [name for name, modality in modalities.items() if not modality.features.shape[1]]
+        found += [f"{name} has a graph but no features: model.sss leaves it out" for name in graphs]
+    if config.modality_alignment and len(modalities) < 2:
+        found.append("the data have one modality: no effect of model.modality_alignment")
+    return found
+
+
 def _weights(
     train: Csr, neighbours: dict[str, tuple[Tensor, Tensor]], config: ModelConfig
 ) -> dict[str, float]:

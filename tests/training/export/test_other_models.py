@@ -42,7 +42,7 @@ def part_scores(bundle: Bundle, users: NDArray[np.int64]) -> dict[str, NDArray[n
 @pytest.mark.parametrize("fusion", ["lines", "concat", "sum"])
 def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path, fusion: str) -> None:
     dataset = planted_dataset()
-    more = (f"model.fusion={fusion}", "optim.max_epochs=2")
+    more = (f"model.fusion={fusion}", "model.linear_columns=0", "optim.max_epochs=2")
     bundle, _, _ = publish(dataset, tmp_path, *more)
     assert [part.name for part in bundle.manifest.parts] == PARTS
     assert bundle.manifest.dim == {"lines": 17, "concat": 25, "sum": 9}[fusion]
@@ -60,7 +60,7 @@ def test_the_parts_of_a_score_add_up_to_it(tmp_path: Path, fusion: str) -> None:
 def test_a_modality_that_is_removed_has_no_part(tmp_path: Path) -> None:
     dataset = planted_dataset()
     dataset = replace(dataset, modalities={"text": dataset.modalities["text"]})
-    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=2")
+    bundle, _, _ = publish(dataset, tmp_path, "model.linear_columns=0", "optim.max_epochs=2")
     assert [part.name for part in bundle.manifest.parts] == ["behaviour", "text", "popularity"]
 
 
@@ -68,7 +68,8 @@ def test_data_without_features_make_a_bundle_too(tmp_path: Path) -> None:
     dataset = replace(planted_dataset(), modalities={})
     bundle, split, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
     assert bundle.manifest.modalities == {}
-    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 9)
+    nothing = np.zeros((2, 0), np.bool_)
+    assert bundle.item_encoder.encode({}, nothing).shape == (2, bundle.manifest.dim)
     assert evaluate_bundle(bundle, dataset, split.test, split.train).metrics["recall@20"] > 0
 
 
@@ -83,6 +84,6 @@ def test_a_modality_known_by_its_graph_alone_is_used_but_not_encoded(tmp_path: P
         neighbour_cos=np.full((n_items, 3), 0.9, np.float32),
     )
     dataset = replace(dataset, modalities={"image": dataset.modalities["image"], "text": graph})
-    bundle, _, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
+    bundle, _, _ = publish(dataset, tmp_path, "model.linear_columns=0", "optim.max_epochs=3")
     assert bundle.manifest.modalities == {"image": 8}
     assert [part.name for part in bundle.manifest.parts] == PARTS

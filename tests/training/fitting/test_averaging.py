@@ -38,7 +38,7 @@ def test_the_average_is_the_recurrence_with_a_ramp_and_the_model_gets_its_own_va
 def test_a_fit_with_averaging_trains_the_same_steps_and_returns_their_average(
     dataset: Dataset, split: Split, tmp_path: Path
 ) -> None:
-    one, plain = run_fit(dataset, split, tmp_path / "plain", epochs=3)
+    one, plain = run_fit(dataset, split, tmp_path / "plain", epochs=3, more=["optim.averaging=0"])
     two, averaged = run_fit(
         dataset, split, tmp_path / "averaged", epochs=3, more=["optim.averaging=0.9"]
     )

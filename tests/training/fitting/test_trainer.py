@@ -24,7 +24,13 @@ from training.fitting.config import RunOptions, load_config
 from training.fitting.ranking import evaluate_vectors, of_sampled_users
 from training.fitting.trainer import CHECKPOINT, DivergedError, fit_model
 
-SMALL = ["model.dim=8", "model.negatives=16", "optim.batch_size=64", "optim.learning_rate=0.02"]
+SMALL = [
+    "model.dim=8",
+    "model.negatives=16",
+    "optim.batch_size=64",
+    "optim.batch_users=16",
+    "optim.learning_rate=0.02",
+]
 
 
 def run_fit(
