@@ -108,6 +108,11 @@ def baselines(_: list[str]) -> list[Job]:
             assignments=("model.dim=31", "model.linear_columns=0"),
             versus="MGCN-like",
         ),
+        Job(
+            f"{SINGLE}, 63 columns",
+            assignments=(*INTERACTIONS, "model.dim=31"),
+            versus="MGCN-like",
+        ),
         Job(f"{FULL}, no linear part", assignments=("model.linear_columns=0",), versus=FULL),
         Job(f"{FULL}, settings for dense data", assignments=DENSE, versus=FULL),
     ]
