@@ -146,11 +146,12 @@ class DRepMRec(Trainable):
 
     def best_on_valid(self, metrics: Metrics, selected_on: str) -> dict[str, float]:
         """Metrics on valid with the best weight of the linear part."""
-        lines = self._fused_lines()
+        fused = self._fused_lines()
+        lines = self._side_by_side(fused, None)
         if self.linear is None:
-            return metrics(self._side_by_side(lines, None))
-        linear = self._linear_vectors(lines)  # as the lines, the same for all weights
-        return self.linear.choose(lambda: metrics(self._side_by_side(lines, linear)), selected_on)
+            return metrics(lines)[0]
+        linear = self._linear_vectors(fused)
+        return self.linear.choose(lambda weights: metrics(lines, linear, weights), selected_on)
 
     def _fused_lines(self) -> Vectors:
         lines = self.lines()

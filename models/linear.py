@@ -8,7 +8,7 @@ the score Σ_j B_ji over a history is the inner product of item i's row of Q and
 history's rows: the linear part represents users by their items just as the two lines do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -52,29 +52,27 @@ class LinearPart(nn.Module):
         """Item vectors [I, n], weighted."""
         return self.vectors * self.weight.sqrt()
 
-    def choose(self, metrics: Callable[[], dict[str, float]], selected_on: str) -> dict[str, float]:
+    def choose(
+        self, metrics: Callable[[Sequence[float]], list[dict[str, float]]], selected_on: str
+    ) -> dict[str, float]:
         """Choose the weight with the best metrics on valid, and return these.
 
         Args:
-            metrics: those with the present weight.
+            metrics: those with each of several weights.
             selected_on: the one to maximise.
 
         The search starts from the last choice and goes on to neighbouring weights while they are
         better. 0 is tried each time, since a weight can be the best among its neighbours alone.
         """
         found: dict[int, dict[str, float]] = {}
-
-        def quality(place: int) -> float:
-            if place not in found:
-                self.weight.fill_(WEIGHTS[place])
-                found[place] = metrics()
-            return found[place][selected_on]
-
         best, previous = WEIGHTS.index(float(self.weight)), -1
         while best != previous:
             previous = best
             near = (best, max(best - 1, 0), min(best + 1, len(WEIGHTS) - 1), 0)
-            best = max(near, key=quality)
+            new = [place for place in dict.fromkeys(near) if place not in found]
+            if new:
+                found.update(zip(new, metrics([WEIGHTS[place] for place in new]), strict=True))
+            best = max(near, key=lambda place: found[place][selected_on])
         self.weight.fill_(WEIGHTS[best])
         return found[best]
 

@@ -1,8 +1,8 @@
 """Trainable models: the interface between a model and the training loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -49,8 +49,19 @@ class HistoryBatch(NamedTuple):
         return Batch(user_idx, self.item_idx[spread], self.negatives[:0])
 
 
-Metrics = Callable[[Vectors], dict[str, float]]
-"""Metrics on valid, by name, of vectors."""
+class Metrics(Protocol):
+    """Metrics on valid."""
+
+    def __call__(
+        self, vectors: Vectors, added: Vectors | None = None, weights: Sequence[float] = (0.0,)
+    ) -> list[dict[str, float]]:
+        """Metrics by name, for each weight of the added scores.
+
+        Args:
+            vectors: their inner products are scores.
+            added: vectors of scores that are added to these, if any.
+            weights: of the added scores.
+        """
 
 
 class Trainable(nn.Module, ABC):
@@ -92,4 +103,4 @@ class Trainable(nn.Module, ABC):
             metrics: computes them.
             selected_on: the one to maximise.
         """
-        return metrics(self())
+        return metrics(self())[0]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,15 +13,13 @@ from bundle.csr import Csr
 from bundle.format.reader import Bundle
 from training.data.dataset import Dataset
 from training.data.split import Split
-from training.fitting.ranking import evaluate_scores, inner_products
+from training.fitting.ranking import Score, evaluate_scores, inner_products
 
 Fit = Callable[[Dataset, Split], Bundle]
 """Fits a model on a data set and its split."""
-Score = Callable[[NDArray[np.int64]], Tensor]
-"""Scores [B, I] of all items for users [B]."""
 METRIC = "recall@20"
 BOOSTS = (-2.0, 2.0)
-"""Range of the boost of new items; no two scores differ by more than 2."""
+"""Range of the boost of new items; no two scores of the lines differ by more than 2."""
 HALVINGS = 12
 """Steps of the search for the boost: its precision is 4 / 2¹² = 0.001."""
 WARM_SHARE = 0.98

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from benchmarks.quality.holdouts import without_users
-from benchmarks.quality.new_items import METRIC, Fit, Score
+from benchmarks.quality.new_items import METRIC, Fit
 from bundle.csr import Csr
 from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Dataset
 from training.data.split import Split
-from training.fitting.ranking import evaluate_scores, inner_products
+from training.fitting.ranking import Score, evaluate_scores, inner_products
 
 HISTORIES = (1, 3, 5)
 """Maximum numbers of a user's items that the encoder is given."""

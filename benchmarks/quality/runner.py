@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,10 @@ from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Modality, fingerprint
 from training.fitting.config import FitConfig, RunOptions, load_config
 from training.fitting.model_factory import build_model
-from training.fitting.ranking import evaluate_scores, evaluate_users, inner_products
+from training.fitting.ranking import Score, evaluate_scores, evaluate_users, inner_products
 from training.fitting.trainer import CHECKPOINT, Build, fit_model
 
 SUFFIX = ".json.gz"
-Score = Callable[[Any], torch.Tensor]
-"""Scores [B, I] of all items for users [B]."""
 WITHOUT_LEARNING = {"popularity": popularity, "item_cf": item_cf}
 GRIDS = {"ease": EASE_GRID, "ials": IALS_GRID}
 """Values that the closed forms are chosen from."""

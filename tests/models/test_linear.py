@@ -1,5 +1,7 @@
 """The linear part: the regression against its definition, and the choice of its weight."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
@@ -78,8 +80,8 @@ def test_the_best_weight_is_found_from_any_start(best: int, start: int) -> None:
     part = LinearPart(torch.ones(3, 2), torch.ones(3))
     part.weight.fill_(WEIGHTS[start])
 
-    def metrics() -> dict[str, float]:
-        return {"recall": -abs(WEIGHTS.index(float(part.weight)) - best)}
+    def metrics(weights: Sequence[float]) -> list[dict[str, float]]:
+        return [{"recall": -abs(WEIGHTS.index(weight) - best)} for weight in weights]
 
     found = part.choose(metrics, "recall")
     assert found["recall"] == 0
@@ -90,5 +92,5 @@ def test_a_weight_that_is_best_among_its_neighbours_alone_yields_to_none() -> No
     part = LinearPart(torch.ones(3, 2), torch.ones(3))
     part.weight.fill_(WEIGHTS[5])
     quality = {0: 3.0, 5: 2.0}
-    part.choose(lambda: {"q": quality.get(WEIGHTS.index(float(part.weight)), 0.0)}, "q")
+    part.choose(lambda tried: [{"q": quality.get(WEIGHTS.index(w), 0.0)} for w in tried], "q")
     assert not part.used

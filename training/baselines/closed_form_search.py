@@ -4,19 +4,18 @@ One fit takes seconds, so the whole grid is fitted for every data set.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from training.baselines.closed_form import as_vectors, ease, ials
 from training.data.scipy_matrix import as_scipy
 from training.data.split import Split
-from training.fitting.ranking import evaluate_scores, inner_products
+from training.fitting.ranking import Score, evaluate_scores, inner_products
 from training.fitting.trainer import SELECTED_ON
 
 EASE_GRID = (10.0, 30.0, 100.0, 300.0, 600.0, 1000.0, 2000.0)
@@ -31,9 +30,6 @@ BETWEEN = 2
 """Epochs of iALS between evaluations on valid."""
 PATIENCE = 2
 """Evaluations of iALS without a better one, after which a fit stops."""
-
-Score = Callable[[NDArray[np.int64]], Tensor]
-"""Scores [b, I] of all items for users [b]."""
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,11 @@
 """Baselines of `evaluate`: popularity, item-based collaborative filtering, EASE, iALS, LightGCN."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from bundle.csr import Csr
 from training.baselines.closed_form_search import (
@@ -22,7 +19,7 @@ from training.data.scipy_matrix import as_scipy
 from training.data.split import Split
 from training.evaluation.metrics import DEFAULT_KS
 from training.fitting.config import FitConfig, RunOptions, SimpleBaseline
-from training.fitting.ranking import evaluate_scores
+from training.fitting.ranking import Score, evaluate_scores
 from training.fitting.trainer import fit_model
 
 
@@ -64,13 +61,13 @@ def evaluate_baseline(
     return evaluate_scores(score, relevant, split.train, ks)
 
 
-def popularity(train: Csr) -> Callable[[NDArray[np.int64]], Tensor]:
+def popularity(train: Csr) -> Score:
     """Popularity: scores [b, I] are the items' numbers of train interactions."""
     counts = torch.from_numpy(train.column_counts()).float()
     return lambda users: counts.repeat(len(users), 1)
 
 
-def item_cf(train: Csr) -> Callable[[NDArray[np.int64]], Tensor]:
+def item_cf(train: Csr) -> Score:
     """Item-based collaborative filtering: scores [b, I] sum an item's similarities to the history.
 
     Deshpande & Karypis 2004, eq. 5, with all items as neighbours: sim(i → j) = Σ_u w_u /
@@ -89,9 +86,7 @@ def item_cf(train: Csr) -> Callable[[NDArray[np.int64]], Tensor]:
     return lambda users: torch.from_numpy((interactions[users] @ similarity).toarray())
 
 
-def _lightgcn(
-    split: Split, config: FitConfig, run: RunOptions, fingerprint: str
-) -> Callable[[NDArray[np.int64]], Tensor]:
+def _lightgcn(split: Split, config: FitConfig, run: RunOptions, fingerprint: str) -> Score:
     only = {
         "backbone": "lightgcn",
         "intra_alignment": 0.0,

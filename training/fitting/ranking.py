@@ -1,6 +1,6 @@
 """Evaluation during training: full ranking of all items for many users, on the model's device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,38 +26,60 @@ MIN_USERS = 2_000
 recall@20 has a standard error of about 0.006; the difference of two epochs has a smaller one."""
 
 
-@torch.no_grad()
-def rank_all(
-    score: Callable[[NDArray[np.int64]], Tensor], users: NDArray[np.int64], masked: Csr, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+Score = Callable[[NDArray[np.int64]], Tensor]
+"""Scores of users: user_idx [b] → [b, I], which may be overwritten."""
+Ranking = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""item_idx [n, k] by descending score, padded with -1, and their scores."""
+
+
+def rank_all(score: Score, users: NDArray[np.int64], masked: Csr, k: int) -> Ranking:
     """Top k items per user, masked items excluded.
 
     Args:
-        score: user_idx [b] → scores [b, I], which may be overwritten.
+        score: of all items.
         users: [n] user_idx.
         masked: users × items to exclude, usually train.
         k: number of items, at most I are found.
+    """
+    return rank_sums(score, None, [0.0], users, masked, k)[0]
 
-    Returns:
-        item_idx [n, k], padded with -1, and their scores.
+
+@torch.no_grad()
+def rank_sums(
+    score: Score,
+    added: Score | None,
+    weights: Sequence[float],
+    users: NDArray[np.int64],
+    masked: Csr,
+    k: int,
+) -> list[Ranking]:
+    """Top k items per user by score + weight × added, for each weight; see `rank_all`.
+
+    Both scores are computed once for all weights.
     """
     k_cut = min(k, masked.n_cols)
-    item_idx = np.full((len(users), k), -1, np.int64)
-    scores = np.full((len(users), k), -np.inf, np.float32)
+    found = [
+        (np.full((len(users), k), -1, np.int64), np.full((len(users), k), -np.inf, np.float32))
+        for _ in weights
+    ]
     size = max(min(BLOCK, BLOCK_SCORES // max(masked.n_cols, 1)), 1)
     for start in range(0, len(users), size):
         block = users[start : start + size]
-        block_scores = score(block)
+        scores = score(block)
         of_block = [masked.row(user) for user in block]
         row_numbers = np.repeat(np.arange(len(block)), [len(items) for items in of_block])
-        block_scores[
+        scores[
             torch.from_numpy(row_numbers), torch.from_numpy(np.concatenate(of_block)).long()
         ] = -torch.inf
-        best = torch.topk(block_scores, k_cut, dim=1)
-        found = best.indices.masked_fill(best.values == -torch.inf, -1)
-        item_idx[start : start + size, :k_cut] = found.cpu().numpy()
-        scores[start : start + size, :k_cut] = best.values.cpu().numpy()
-    return item_idx, scores
+        more = None if added is None else added(block)
+        for weight, (item_idx, best_scores) in zip(weights, found, strict=True):
+            # Without a copy where nothing is added.
+            both = scores if more is None or not weight else scores.add(more, alpha=weight)
+            best = torch.topk(both, k_cut, dim=1)
+            items = best.indices.masked_fill(best.values == -torch.inf, -1)
+            item_idx[start : start + size, :k_cut] = items.cpu().numpy()
+            best_scores[start : start + size, :k_cut] = best.values.cpu().numpy()
+    return found
 
 
 def watched_users(split: Split, most: int) -> tuple[int, int]:
@@ -97,29 +119,38 @@ def of_sampled_users(relevant: Csr, most: int, seed: int) -> Csr:
 
 
 def evaluate_scores(
-    score: Callable[[NDArray[np.int64]], Tensor],
-    relevant: Csr,
-    masked: Csr,
-    ks: tuple[int, ...] = DEFAULT_KS,
+    score: Score, relevant: Csr, masked: Csr, ks: tuple[int, ...] = DEFAULT_KS
 ) -> dict[str, float]:
     """Metrics over all users with relevant items.
 
     Args:
-        score: user_idx [b] → scores [b, I], which may be overwritten.
+        score: of all items.
         relevant: users × items of the evaluated part.
         masked: users × items to exclude from the ranking.
         ks: cut-offs.
     """
-    users = np.flatnonzero(relevant.lengths).astype(np.int64)
-    item_idx, scores = rank_all(score, users, masked, max(ks) + 1)
-    return ranking_metrics(item_idx, scores, relevant.select(users), ks=ks)
+    return evaluate_sums(score, None, [0.0], relevant, masked, ks)[0]
 
 
-def evaluate_users(
-    score: Callable[[NDArray[np.int64]], Tensor],
+def evaluate_sums(
+    score: Score,
+    added: Score | None,
+    weights: Sequence[float],
     relevant: Csr,
     masked: Csr,
     ks: tuple[int, ...] = DEFAULT_KS,
+) -> list[dict[str, float]]:
+    """Metrics of score + weight × added, for each weight; see `evaluate_scores`."""
+    users = np.flatnonzero(relevant.lengths).astype(np.int64)
+    wanted = relevant.select(users)
+    return [
+        ranking_metrics(item_idx, scores, wanted, ks=ks)
+        for item_idx, scores in rank_sums(score, added, weights, users, masked, max(ks) + 1)
+    ]
+
+
+def evaluate_users(
+    score: Score, relevant: Csr, masked: Csr, ks: tuple[int, ...] = DEFAULT_KS
 ) -> dict[str, NDArray[np.float64]]:
     """Metrics per user, [n] each, of the users with relevant items in order of user_idx."""
     users = np.flatnonzero(relevant.lengths).astype(np.int64)
@@ -134,6 +165,6 @@ def evaluate_vectors(
     return evaluate_scores(inner_products(users, items), relevant, masked, ks)
 
 
-def inner_products(users: Tensor, items: Tensor) -> Callable[[NDArray[np.int64]], Tensor]:
-    """Score function of users [U, D] and items [I, D]: user_idx [b] → scores [b, I]."""
+def inner_products(users: Tensor, items: Tensor) -> Score:
+    """Scores of users [U, D] and items [I, D]."""
     return lambda user_idx: users[torch.from_numpy(user_idx).to(users.device)] @ items.T

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -31,7 +31,7 @@ from training.fitting.checkpoint import (
 from training.fitting.config import FitConfig, RunOptions
 from training.fitting.distributed import ProcessGroup, is_first
 from training.fitting.model_factory import build_model
-from training.fitting.ranking import evaluate_vectors, watched_split
+from training.fitting.ranking import evaluate_sums, inner_products, watched_split
 
 SELECTED_ON = "recall@20"
 CHECKPOINT = "checkpoint.pt"
@@ -225,8 +225,11 @@ def evaluate_valid(model: Trainable, split: Split) -> dict[str, float]:
     """Metrics of valid, train excluded."""
     model.eval()
 
-    def metrics(vectors: Vectors) -> dict[str, float]:
-        return evaluate_vectors(vectors.users, vectors.items, split.valid, split.train)
+    def metrics(
+        vectors: Vectors, added: Vectors | None = None, weights: Sequence[float] = (0.0,)
+    ) -> list[dict[str, float]]:
+        more = None if added is None else inner_products(*added)
+        return evaluate_sums(inner_products(*vectors), more, weights, split.valid, split.train)
 
     return model.best_on_valid(metrics, SELECTED_ON)
 

@@ -11,8 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from benchmarks.quality.bench import Bench
-from benchmarks.quality.runner import Score
-from training.fitting.ranking import inner_products
+from training.fitting.ranking import Score, inner_products
 
 
 def write_train(bench: Bench, file: Path) -> None:

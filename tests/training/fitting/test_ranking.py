@@ -12,6 +12,7 @@ from training.fitting.ranking import (
     inner_products,
     of_sampled_users,
     rank_all,
+    rank_sums,
     watched_split,
     watched_users,
 )
@@ -52,6 +53,31 @@ def test_blocks_are_bounded_and_do_not_change_the_result(
     assert sum(sizes) == N_USERS
     assert np.array_equal(whole[0], parts[0])
     assert np.array_equal(whole[1], parts[1])
+
+
+def test_sums_are_ranked_as_if_each_were_a_score_of_its_own() -> None:
+    (users, items), (other_users, other_items) = vectors(0), vectors(1)
+    score, added = inner_products(users, items), inner_products(other_users, other_items)
+    masked, some = random_csr(300, 1), np.arange(3, N_USERS)
+    calls = []
+
+    def counted(block: np.ndarray) -> torch.Tensor:
+        calls.append(len(block))
+        return score(block)
+
+    weights = [0.0, 0.5, 2.0]
+    for weight, found in zip(
+        weights, rank_sums(counted, added, weights, some, masked, 21), strict=True
+    ):
+        alone = rank_all(
+            lambda block, w=weight: score(block) + w * added(block),  # type: ignore[misc]
+            some,
+            masked,
+            21,
+        )
+        assert np.array_equal(found[0], alone[0])
+        assert np.array_equal(found[1], alone[1])
+    assert sum(calls) == len(some), "scores are computed once for all weights"
 
 
 def test_a_block_of_the_largest_catalogues_is_a_quarter_gibibyte() -> None:
