@@ -66,10 +66,10 @@ def test_a_modality_that_is_removed_has_no_part(tmp_path: Path) -> None:
 
 def test_data_without_features_make_a_bundle_too(tmp_path: Path) -> None:
     dataset = replace(planted_dataset(), modalities={})
-    bundle, split, _ = publish(dataset, tmp_path, "optim.max_epochs=3")
+    more = ("model.linear_columns=0", "optim.max_epochs=3")
+    bundle, split, _ = publish(dataset, tmp_path, *more)
     assert bundle.manifest.modalities == {}
-    nothing = np.zeros((2, 0), np.bool_)
-    assert bundle.item_encoder.encode({}, nothing).shape == (2, bundle.manifest.dim)
+    assert bundle.item_encoder.encode({}, np.zeros((2, 0), np.bool_)).shape == (2, 9)
     assert evaluate_bundle(bundle, dataset, split.test, split.train).metrics["recall@20"] > 0
 
 

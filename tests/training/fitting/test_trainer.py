@@ -300,7 +300,7 @@ def test_a_warm_fit_starts_from_the_best_epoch_of_the_last_one(
 def test_planted_groups_are_found_by_whole_histories(
     dataset: Dataset, split: Split, tmp_path: Path
 ) -> None:
-    more = ["model.history_parts=4", "optim.batch_users=16"]
+    more = ["model.history_parts=4"]
     model, progress = run_fit(dataset, split, tmp_path, epochs=30, more=more)
     assert progress.best["recall@20"] > 0.9
     assert same(model, run_fit(dataset, split, tmp_path / "again", epochs=30, more=more)[0])
