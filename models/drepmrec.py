@@ -141,16 +141,17 @@ class DRepMRec(Trainable):
         item bias, if any.
         """
         lines = self._fused_lines()
-        unused = self.linear is None or not self.linear.used
-        return self._side_by_side(lines, None if unused else self._linear_vectors(lines))
+        if self.linear is None or not self.linear.used:
+            return self._side_by_side(lines)
+        return self._side_by_side(lines, self._beside(lines, self.linear()))
 
     def best_on_valid(self, metrics: Metrics, selected_on: str) -> dict[str, float]:
         """Metrics on valid with the best weight of the linear part."""
         fused = self._fused_lines()
-        lines = self._side_by_side(fused, None)
+        lines = self._side_by_side(fused)
         if self.linear is None:
             return metrics(lines)[0]
-        linear = self._linear_vectors(fused)
+        linear = self._beside(fused, self.linear.vectors)
         return self.linear.choose(lambda weights: metrics(lines, linear, weights), selected_on)
 
     def _fused_lines(self) -> Vectors:
@@ -160,21 +161,17 @@ class DRepMRec(Trainable):
             return Vectors(unit(self.history.users(items)), items)
         return Vectors(self.fuse({n: self.users_of(line) for n, line in lines.items()}), items)
 
-    def _linear_vectors(self, lines: Vectors) -> Vectors:
-        """The linear part beside fused lines, with a weight of 1."""
-        assert self.linear is not None
+    def _beside(self, lines: Vectors, items: Tensor) -> Vectors:
+        """Item vectors [I, n] beside those of fused lines, with the users that they give."""
         # One length for all columns, so that each item of a history counts alike in both.
         length = self.history.users(lines.items).norm(dim=1, keepdim=True).clamp_min(CANCELLED)
-        return Vectors(self.history.users(self.linear.vectors) / length, self.linear.vectors)
+        return Vectors(self.history.users(items) / length, items)
 
-    def _side_by_side(self, lines: Vectors, linear: Vectors | None) -> Vectors:
-        """Columns of the fused lines, the weighted linear part and the item bias."""
-        users, items = [lines.users], [lines.items]
-        if self.linear is not None and linear is not None and self.linear.used:
-            users.append(linear.users * self.linear.weight.sqrt())
-            items.append(linear.items * self.linear.weight.sqrt())
+    def _side_by_side(self, *parts: Vectors) -> Vectors:
+        """Columns of the parts and of the item bias."""
+        users, items = [part.users for part in parts], [part.items for part in parts]
         if self.bias is not None:
-            users.append(lines.users.new_ones(len(lines.users), 1))
+            users.append(users[0].new_ones(len(users[0]), 1))
             items.append(self.bias.unsqueeze(1))
         return Vectors(torch.cat(users, 1), torch.cat(items, 1))
 

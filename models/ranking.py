@@ -21,9 +21,7 @@ def rank_interactions(
         batch: the interactions.
         config: loss and temperature.
     """
-    if bias is not None:
-        users = torch.cat([users, users.new_ones(len(users), 1)], 1)
-    wanted, drawn = (_scored(items, bias, idx) for idx in (batch.item_idx, batch.negatives))
+    users, wanted, drawn = _with_bias(users, items, bias, batch)
     drawn_itself = batch.item_idx.unsqueeze(1) == batch.negatives
     if config.ranking == "softmax":
         each, weights = torch.arange(len(users), device=users.device), users.new_ones(len(users))
@@ -49,9 +47,7 @@ def rank_histories(
         items, bias, config: as of `rank_interactions`.
         batch: the histories.
     """
-    if bias is not None:
-        users = torch.cat([users, users.new_ones(len(users), 1)], 1)
-    wanted, drawn = (_scored(items, bias, idx) for idx in (batch.item_idx, batch.negatives))
+    users, wanted, drawn = _with_bias(users, items, bias, batch)
     place = torch.full((len(items),), -1, device=items.device)
     place[batch.negatives] = torch.arange(len(drawn), device=items.device)
     place = place[batch.item_idx]
@@ -61,7 +57,16 @@ def rank_histories(
     return sampled_softmax(users, wanted, drawn, batch.part, weights, own, config.temperature)
 
 
-def _scored(items: Tensor, bias: Tensor | None, idx: Tensor) -> Tensor:
-    """Rows of items [I, D] with their bias, if any, as the last column."""
-    found = rows(items, idx)
-    return found if bias is None else torch.cat([found, rows(bias.unsqueeze(1), idx)], 1)
+def _with_bias(
+    users: Tensor, items: Tensor, bias: Tensor | None, batch: Batch | HistoryBatch
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Users, a batch's items and its negatives, with the items' bias, if any, as a last column."""
+    wanted, drawn = rows(items, batch.item_idx), rows(items, batch.negatives)
+    if bias is None:
+        return users, wanted, drawn
+    columns = bias.unsqueeze(1)
+    return (
+        torch.cat([users, users.new_ones(len(users), 1)], 1),
+        torch.cat([wanted, rows(columns, batch.item_idx)], 1),
+        torch.cat([drawn, rows(columns, batch.negatives)], 1),
+    )
