@@ -108,7 +108,7 @@ def run_all(jobs: list[Job], options: argparse.Namespace, bench: Bench) -> Runs:
 def possible(jobs: list[Job], bench: Bench) -> list[Job]:
     """The jobs without models that need features where the data have none; stderr names these."""
     modalities = bench.dataset.modalities
-    graphs = [name for name, modality in modalities.items() if not modality.features.shape[1]]
+    graphs = [name for name, modality in modalities.items() if not modality.has_features]
     if modalities and not graphs:
         return jobs
     reason = f"{', '.join(graphs)} has none" if graphs else "the data have no modality"

@@ -70,7 +70,7 @@ class BaselineInputs:
         Raises:
             InputError: there is no modality, or one has no features.
         """
-        if not self.modalities or not all(m.features.shape[1] for m in self.modalities.values()):
+        if not self.modalities or not all(m.has_features for m in self.modalities.values()):
             raise InputError("this model needs at least one modality, and features of each")
         return [torch.from_numpy(modality.features) for modality in self.modalities.values()]
 

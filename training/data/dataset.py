@@ -57,6 +57,11 @@ class Modality:
     neighbour_idx: NDArray[np.int32] | None = None
     neighbour_cos: NDArray[np.float32] | None = None
 
+    @property
+    def has_features(self) -> bool:
+        """False if only a graph is given."""
+        return bool(self.features.shape[1])
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -81,7 +81,7 @@ def make_contents(
     """
     vectors = fused_vectors(model, split)
     # A modality given by its graph only cannot encode new items.
-    modalities = {name: m for name, m in dataset.modalities.items() if m.features.shape[1]}
+    modalities = {name: m for name, m in dataset.modalities.items() if m.has_features}
     widths = {name: m.features.shape[1] for name, m in modalities.items()}
     item_encoder = fit_item_encoder(vectors, modalities, split.train)
     user_encoder = fit_user_encoder(vectors, split.train)

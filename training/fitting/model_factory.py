@@ -104,7 +104,7 @@ def without_effect(modalities: dict[str, Modality], config: ModelConfig) -> list
         return [f"the data have no modality: no modal line, no effect of {key}" for key in asked]
     found = []
     if config.sss:
-        graphs = [name for name, modality in modalities.items() if not modality.features.shape[1]]
+        graphs = [name for name, modality in modalities.items() if not modality.has_features]
         found += [f"{name} has a graph but no features: model.sss leaves it out" for name in graphs]
     if config.modality_alignment and len(modalities) < 2:
         found.append("the data have one modality: no effect of model.modality_alignment")

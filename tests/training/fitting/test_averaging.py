@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.fitting.test_trainer import run_fit, same
+from tests.training.fitting.small_fit import run_fit, same
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.fitting.averaging import ParameterAverage

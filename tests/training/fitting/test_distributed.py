@@ -12,7 +12,7 @@ from torch import distributed
 from bundle.errors import InputError
 from tests.support.cli import torchrun
 from tests.support.running.processes import environment_with_tests
-from tests.training.fitting.test_trainer import SMALL
+from tests.training.fitting.small_fit import SMALL
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.fitting.config import RunOptions, load_config

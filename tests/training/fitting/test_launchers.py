@@ -17,7 +17,7 @@ from tests.support.data.datasets import write_tables
 from tests.support.data.planted_groups import planted_dataset
 from tests.support.running.processes import environment_with_tests
 from tests.support.waiting import DEADLINE
-from tests.training.fitting.test_trainer import SMALL
+from tests.training.fitting.small_fit import SMALL
 
 EPOCHS = ["optim.max_epochs=5", "optim.patience=5"]
 

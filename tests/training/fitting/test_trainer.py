@@ -3,57 +3,24 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from bundle.errors import InputError
-from models.drepmrec import DRepMRec
 from tests.support.data.planted_groups import N_GROUPS
 from tests.support.running.processes import environment_with_tests
+from tests.training.fitting.small_fit import SMALL, run_fit, same
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.fitting import trainer
-from training.fitting.checkpoint import Names, Progress, warm_start
+from training.fitting.checkpoint import Names, warm_start
 from training.fitting.config import RunOptions, load_config
 from training.fitting.ranking import evaluate_vectors, of_sampled_users
 from training.fitting.trainer import CHECKPOINT, DivergedError, fit_model
-
-SMALL = [
-    "model.dim=8",
-    "model.negatives=16",
-    "optim.batch_size=64",
-    "optim.batch_users=16",
-    "optim.learning_rate=0.02",
-]
-
-
-def run_fit(
-    dataset: Dataset,
-    split: Split,
-    directory: Path,
-    *,
-    epochs: int = 4,
-    seed: int = 0,
-    resume: bool = False,
-    more: Sequence[str] = (),
-    **options: Any,
-) -> tuple[DRepMRec, Progress]:
-    config = load_config(None, [*SMALL, f"optim.max_epochs={epochs}", *more])
-    run = RunOptions(seed=seed, **options)
-    return fit_model(
-        split, dataset.modalities, dataset.fingerprint, config, run, directory, resume=resume
-    )
-
-
-def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
-    other = two.state_dict()
-    return all(torch.equal(value, other[name]) for name, value in one.state_dict().items())
 
 
 @pytest.mark.parametrize("ranking", ["softmax", "bpr"])
@@ -142,7 +109,7 @@ def test_resuming_gives_what_an_uninterrupted_fit_gives(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests.training.fitting.test_trainer import SMALL
+from tests.training.fitting.small_fit import SMALL
 import numpy as np
 from tests.support.data.planted_groups import planted_dataset
 from training.fitting.checkpoint import Names, warm_start
