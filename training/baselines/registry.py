@@ -34,9 +34,7 @@ from training.fitting.trainer import Build
 MMREC_DEFAULTS = (
     "model.negatives=2048",  # one per interaction of a batch, see BaselineModel.drawn
     "model.item_layers=1",
-    "model.temperature=0.2",
-    "model.history_parts=0",
-    "model.linear_columns=0",
+    "model.temperature=0.2",  # no baseline has one: the names of stored runs depend on it
     "optim.averaging=0",
     "optim.learning_rate=0.001",
     "optim.max_epochs=1000",
