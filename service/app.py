@@ -10,7 +10,6 @@ from bundle.format.reader import Bundle
 from service.api import admin, browse, docs, events, items, recommend, similar, users
 from service.api.openapi_security import TAGS, describe_access
 from service.auth.key_store import KeyStore
-from service.http.admission import Admission
 from service.http.error_handlers import handle_errors
 from service.http.fast_route import FastRoute
 from service.http.stack import LayeredFastAPI, build_stack
@@ -48,7 +47,6 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         tracing = Tracing()
     metrics = Metrics(tracing.stage if tracing else None)
     keys = KeyStore(settings.keys, metrics) if settings.keys else None
-    admission = Admission(settings.max_concurrency, settings.max_wait, metrics)
 
     # The lifespan takes it out, so that nothing keeps a bundle that a reload replaces.
     bundles = [bundle]
@@ -64,8 +62,9 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
                 open_runtime(settings, metrics, bundles.pop())
             )
             app.state.runtime, app.state.reloader = runtime, reloader
+            limiter = runtime.limiter
             del runtime, reloader
-            yield {"admission": admission}
+            yield {"limiter": limiter, "metrics": metrics}
 
     app = LayeredFastAPI(
         title="DRepMRec",

@@ -10,7 +10,8 @@ from service.engine.engine import Engine
 from service.engine.reload import Reloader
 from service.engine.runtime import Runtime
 from service.errors import StateUnavailableError
-from service.http.path_ids import check_path_id
+from service.http.parameters import check_path_id
+from service.limiter import HAS_PLACE
 from service.observability.logs import LOGGER
 from service.state.base import NoStateError, StateError
 
@@ -41,7 +42,10 @@ CurrentEngine = Annotated[Engine, Depends(current_engine)]
 CurrentReloader = Annotated[Reloader, Depends(current_reloader)]
 
 
-async def _limited(runtime: CurrentRuntime) -> AsyncIterator[None]:
+async def _limited(request: Request, runtime: CurrentRuntime) -> AsyncIterator[None]:
+    if HAS_PLACE in request.scope:
+        yield
+        return
     async with runtime.limiter:
         yield
 

@@ -10,7 +10,7 @@ from service.api.openapi_errors import error_responses
 from service.engine.runtime import Runtime
 from service.errors import StateUnavailableError
 from service.http.fast_route import ResourceRouter
-from service.http.path_ids import check_id
+from service.http.parameters import check_id
 from service.schemas.events import EventBatch, EventIn, EventsAccepted
 from service.state.base import NewEvent
 

@@ -17,7 +17,7 @@ from service.api.openapi_errors import error_responses
 from service.engine.runtime import Runtime
 from service.errors import InvalidParameterError
 from service.http.fast_route import ResourceRouter
-from service.http.path_ids import check_id
+from service.http.parameters import check_id
 from service.schemas.base import NoQuery
 from service.schemas.items import (
     MAX_CONTENTS,

@@ -18,7 +18,7 @@ from service.errors import InvalidParameterError
 from service.http.error_handlers import error_body
 from service.http.fast_route import ResourceRouter
 from service.http.middleware.authentication import charge
-from service.http.path_ids import check_id, check_ids
+from service.http.parameters import check_id, check_ids
 from service.schemas.recommend import (
     BatchRecommendations,
     BatchRecommendRequest,

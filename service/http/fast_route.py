@@ -18,9 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import RequestError
 from service.http.error_handlers import error_response
-from service.http.path_ids import check_path_id
-from service.http.query import parse_query, refuse_query
-from service.limiter import ConcurrencyLimiter
+from service.http.parameters import check_path_id, parse_query, refuse_query
+from service.limiter import HAS_PLACE, ConcurrencyLimiter
 from service.settings import Settings
 
 DISTINCT_QUERIES = 1024
@@ -74,17 +73,22 @@ class FastRoute(APIRoute):
         if scope["method"] != "GET":
             raise HTTPException(405)
         runtime: Limits = scope["app"].state.runtime
-        async with runtime.limiter:
-            identifier: str = scope["path"][len(self.prefix) :]
-            check_path_id(scope, identifier, self._parameter, runtime.settings.max_id_length)
-            query = self._parse(scope["query_string"])
-            body = await self._respond(identifier, query, runtime)
+        if HAS_PLACE in scope:
+            body = await self._body(scope, runtime)
+        else:
+            async with runtime.limiter:
+                body = await self._body(scope, runtime)
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _body(self, scope: Scope, runtime: Limits) -> bytes:
+        identifier: str = scope["path"][len(self.prefix) :]
+        check_path_id(scope, identifier, self._parameter, runtime.settings.max_id_length)
+        return await self._respond(identifier, self._parse(scope["query_string"]), runtime)
 
 
 class BodyRoute(APIRoute):

@@ -53,8 +53,9 @@ class ConnectionLimit:
         """Is called when a connection ended and the limit is no longer reached."""
         self.others_wait = False
         """True while connections wait to be accepted."""
-        self._idle: dict[Closable, float] = {}
-        """Times at which they became idle, on the loop's clock; the longest idle one first."""
+        self.idle: dict[Closable, float] = {}
+        """Times at which connections became idle, on the loop's clock; the longest idle one first.
+        The connections themselves come and go."""
         self._responses = 0
 
     @property
@@ -68,32 +69,21 @@ class ConnectionLimit:
 
     def leave(self, connection: Closable) -> None:
         """Count a connection that ended."""
-        self._idle.pop(connection, None)
+        self.idle.pop(connection, None)
         self.open -= 1
         if self.others_wait and not self.is_reached and self.on_room is not None:
             self.others_wait = False
             self.on_room()
 
-    def rest(self, connection: Closable, now: float) -> None:
-        """Note that a connection became idle."""
-        self._idle[connection] = now
-
-    def wait(self, connection: Closable) -> None:
-        """Note that a connection is not idle: its request waits for its turn."""
-        self._idle.pop(connection, None)
-
-    def work(self, connection: Closable) -> bool:
-        """Note that a connection has a request; whether it is to end with the response."""
-        self.wait(connection)
-        if not self.others_wait:
-            return False
+    def is_to_end(self) -> bool:
+        """True if a connection is to end with its response, as others wait."""
         self._responses += 1
         return self._responses % TURN == 0
 
     def make_room(self, now: float) -> None:
         """Note that others wait; close connections that have been idle for long."""
         self.others_wait = True
-        for connection, since in list(islice(self._idle.items(), TOGETHER)):
+        for connection, since in list(islice(self.idle.items(), TOGETHER)):
             if since > now - IDLE:
                 return
             connection.close_idle()

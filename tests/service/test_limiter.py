@@ -72,3 +72,65 @@ def test_a_request_that_is_cancelled_while_it_waits_gives_its_turn_up() -> None:
         assert await one() == "done"
 
     asyncio.run(run())
+
+
+class Connection:
+    """A request that has not been parsed."""
+
+    def __init__(self, started: list[str]) -> None:
+        self.waits = True
+        self.started = started
+        self.was_refused = False
+
+    def start(self) -> bool:
+        if self.waits:
+            self.started.append("unparsed")
+        return self.waits
+
+    def refuse(self) -> bool:
+        self.was_refused = True
+        return self.waits
+
+
+def test_requests_before_and_after_parsing_share_one_limit_and_one_queue() -> None:
+    async def run() -> None:
+        limiter, _ = new_limiter(1, LONG)
+        started: list[str] = []
+        gone, waiting = Connection(started), Connection(started)
+
+        async def parsed(name: str) -> None:
+            async with limiter:
+                started.append(name)
+
+        assert limiter.enter(Connection(started))
+        tasks = [asyncio.create_task(parsed("first"))]
+        await asyncio.sleep(0.01)
+        assert not limiter.enter(gone)
+        assert not limiter.enter(waiting)
+        tasks.append(asyncio.create_task(parsed("last")))
+        await asyncio.sleep(0.01)
+        gone.waits = False
+        assert not started
+        limiter.leave()
+        await tasks[0]
+        assert started == ["first", "unparsed"]
+        limiter.leave()
+        await tasks[1]
+        assert started == ["first", "unparsed", "last"]
+
+    asyncio.run(run())
+
+
+def test_only_requests_that_still_wait_count_as_refused() -> None:
+    async def run() -> None:
+        limiter, shed = new_limiter(1, 0.0)
+        assert limiter.enter(Connection([]))
+        gone, waiting = Connection([]), Connection([])
+        gone.waits = False
+        assert not limiter.enter(gone)
+        assert not limiter.enter(waiting)
+        await asyncio.sleep(0.05)
+        assert waiting.was_refused
+        assert next(iter(shed.collect())).samples[0].value == 1
+
+    asyncio.run(run())

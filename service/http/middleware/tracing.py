@@ -8,7 +8,7 @@ from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.middleware.authentication import KEY_NAME
-from service.http.query import PROBE_PATHS
+from service.http.parameters import PROBE_PATHS
 from service.observability.logs import REQUEST_ID
 
 

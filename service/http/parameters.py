@@ -1,15 +1,19 @@
-"""Query strings: read into the pydantic model of an endpoint, each parameter in one spelling.
+"""Parameters of requests: ids in paths and bodies, and query strings.
 
-pydantic alone takes `k=1_0`, `k=5.0` and `explain=off`; `urllib` alone takes the last of several
-values and puts U+FFFD in place of what is not UTF-8. None of it would be an error to the client.
+Ids may have any characters, slashes and line breaks included. A query string is read into the
+pydantic model of its endpoint, each parameter in one spelling: pydantic alone takes `k=1_0`,
+`k=5.0` and `explain=off`; `urllib` alone takes the last of several values and puts U+FFFD in place
+of what is not UTF-8. None of it would be an error to the client.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import get_origin
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from pydantic import BaseModel, ValidationError
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.types import Scope
 
 from service.errors import InvalidParameterError
 from service.http.error_handlers import SHOWN_INPUT, invalid_parameter
@@ -30,6 +34,69 @@ SPELLINGS: Mapping[object, tuple[re.Pattern[str], str]] = {
 also as languages write them that have no JSON (`True`, `1`)."""
 PROBE_PATHS = ("/healthz", "/readyz", "/metrics")
 """Paths that monitoring asks for, every few seconds and with parameters of its own."""
+
+
+class _AnyCharacters(Convertor[str]):
+    """The rest of the path, as `path` but including line breaks."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _AnyCharacters())
+
+
+def check_id(identifier: str, name: str, longest: int) -> None:
+    """Refuse an id that can be no user's or item's.
+
+    Args:
+        identifier: the id.
+        name: name of the parameter, for the error.
+        longest: maximum number of characters.
+
+    Raises:
+        InvalidParameterError: it is empty or too long.
+    """
+    if not identifier:
+        raise InvalidParameterError(f"{name}: must not be empty", name)
+    if len(identifier) > longest:
+        raise InvalidParameterError(f"{name}: has more than {longest} characters", name)
+
+
+def check_ids(identifiers: Iterable[str], name: str, longest: int) -> None:
+    """`check_id` for each id of a list; errors name its place, as in `exclude.3`.
+
+    Raises:
+        InvalidParameterError: one is empty or too long.
+    """
+    for number, identifier in enumerate(identifiers):
+        check_id(identifier, f"{name}.{number}", longest)
+
+
+def check_path_id(scope: Scope, identifier: str, name: str, longest: int) -> None:
+    """Refuse an id from a path that can be no user's or item's.
+
+    Args:
+        scope: ASGI scope of the request.
+        identifier: the id, as the server decoded it.
+        name: name of the parameter, for the error.
+        longest: maximum number of characters.
+
+    Raises:
+        InvalidParameterError: it is empty, too long or not UTF-8.
+    """
+    check_id(identifier, name, longest)
+    # Servers put U+FFFD in place of bytes that are not UTF-8; that would be another id.
+    if "\ufffd" in identifier:
+        try:
+            unquote_to_bytes(scope["raw_path"]).decode()
+        except UnicodeDecodeError:
+            raise InvalidParameterError(f"{name}: is not UTF-8", name) from None
 
 
 def parse_query(model: type[BaseModel], query_string: bytes) -> BaseModel:
