@@ -18,11 +18,12 @@ import torch
 from benchmarks.environment import hardware, versions
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.missing_modalities import lose_one_modality
-from benchmarks.quality.tables import INTERACTIONS, Job
+from benchmarks.quality.tables import Job
 from training.baselines.closed_form_search import EASE_GRID, IALS_GRID, fit_ease, fit_ials
 from training.baselines.registry import BaselineName, as_backbone, plan_baseline
 from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Modality, fingerprint
+from training.fitting.batches import users_per_step
 from training.fitting.config import FitConfig, RunOptions, load_config
 from training.fitting.model_factory import build_model
 from training.fitting.ranking import Score, evaluate_scores, evaluate_users, inner_products
@@ -32,8 +33,9 @@ SUFFIX = ".json.gz"
 WITHOUT_LEARNING = {"popularity": popularity, "item_cf": item_cf}
 GRIDS = {"ease": EASE_GRID, "ials": IALS_GRID}
 """Values that the closed forms are chosen from."""
+WITHOUT_PARAMETERS = {*WITHOUT_LEARNING, *GRIDS}
 WITHOUT_CHANCE = {*WITHOUT_LEARNING, "ease"}
-IDS_ALONE = {*WITHOUT_LEARNING, *GRIDS, BaselineName.MF_BPR, BaselineName.LIGHTGCN_BPR}
+IDS_ALONE = {*WITHOUT_PARAMETERS, BaselineName.MF_BPR, BaselineName.LIGHTGCN_BPR}
 KEPT = ("recall@20", "ndcg@20")
 """Metrics that a run stores for each user, for paired tests."""
 
@@ -64,11 +66,10 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
     settings: dict[str, Any] = {}
     build: Build[Any] = build_model
     given = tuple(text for name, text in bench.baselines if name == baseline)
-    if job.model in WITHOUT_LEARNING:
-        config, seed = load_config(None, [*INTERACTIONS, *bench.shared]), 0
-    elif job.model in GRIDS:
+    if job.model in WITHOUT_PARAMETERS:
         config = load_config(None, list(bench.shared))
-        settings = {"columns": job.columns, "grid": GRIDS[job.model]}
+        if job.model in GRIDS:
+            settings = {"columns": job.columns, "grid": GRIDS[job.model]}
         seed = 0 if job.model in WITHOUT_CHANCE else seed
     elif job.model in set(BaselineName):
         found = plan_baseline(BaselineName(baseline), (*bench.shared, *given, *job.assignments))
@@ -97,7 +98,7 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
         "seed": seed,
         "device": bench.device,
     }
-    if job.model in GRIDS:  # neither content nor any hyper-parameter of a model matters
+    if job.model in WITHOUT_PARAMETERS:  # neither content nor hyper-parameters of a model matter
         data = bench.dataset
         identity["data"] = fingerprint(data.users, data.items, data.interactions, {})
         split = config.model_dump(mode="json", include={"split", "min_weight"})
@@ -118,6 +119,8 @@ def _named(config: FitConfig, job: Job, bench: Bench) -> dict[str, Any]:
     if job.model != "drepmrec" or not config.model.whole_histories:
         del keys["model"]["history_parts"], keys["model"]["history_discount"]
         del keys["optim"]["batch_users"], keys["optim"]["max_steps"]
+    elif users_per_step(bench.split.train, config) == config.optim.batch_users:
+        del keys["optim"]["max_steps"]  # there are fewer steps anyway
     return keys
 
 

@@ -31,7 +31,7 @@ class OptimConfig(BaseModel):
     """Interactions per step, of single interactions."""
     batch_users: Count = 512
     """Users per step, of whole histories."""
-    max_steps: Count = 16
+    max_steps: Count = 64
     """Maximum number of steps per epoch, of whole histories: of more users, more are in a step. As
     each step propagates over the whole graph, an epoch then costs in proportion to the data."""
     max_epochs: Count = 200
