@@ -6,13 +6,14 @@ import numpy as np
 import torch
 
 from benchmarks.quality.holdouts import without_users
-from benchmarks.quality.new_items import METRIC, Fit
+from benchmarks.quality.new_items import Fit
 from bundle.csr import Csr
 from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.fitting.ranking import Score, evaluate_scores, inner_products
 
+METRIC = "recall@20"
 HISTORIES = (1, 3, 5)
 """Maximum numbers of a user's items that the encoder is given."""
 

@@ -50,7 +50,9 @@ def render(numbers: Path, pages: Path) -> str:
             if report.has_figure(found):
                 report.draw(found, figure)
         case "items" | "users":
-            page = cold_start_report.markdown(found)
+            page = cold_start_report.markdown(found, figure.name)
+            if found["kind"] == "items":
+                cold_start_report.draw(found, figure)
         case "replay":
             page = replay_report.markdown(found, figure.name)
             replay_report.draw(found, figure)
