@@ -20,6 +20,10 @@ TIMES = (
     "s, CPU s: wall and processor seconds of one fit, with the evaluations on valid that stop it "
     "and without the choice of hyper-parameters; older runs have wall seconds alone."
 )
+HIT_RATES = (
+    "Hit rate: the share of the test pairs of items with up to 7, 8 to 31, and 32 or more train "
+    "interactions that are in the user's top 20; older runs have none."
+)
 COLUMNS = (("valid", "recall@20"), ("test", "recall@20"), ("test", "ndcg@20"))
 RESULT_DEPENDS_ON = ("model", "config", "settings", "modalities", "lost")
 """Fields of a run that decide its result, apart from data, seed and device."""
@@ -49,6 +53,10 @@ def rows(
         for part in parts:
             names = of_job[0][part]
             row[part] = {name: _summary([run[part][name] for run in of_job]) for name in names}
+        rates = [run["hit_rates"] for run in of_job if "hit_rates" in run]
+        row["hit_rates"] = None
+        if len(rates) == len(of_job):
+            row["hit_rates"] = {n: statistics.mean(r[n] for r in rates) for n in rates[0]}
         row["epochs"] = statistics.mean(run["epochs"] for run in of_job)
         row["seconds"] = statistics.mean(run["seconds"] for run in of_job)
         cpu = [run["cpu_seconds"] for run in of_job if "cpu_seconds" in run]
@@ -114,12 +122,23 @@ def markdown(found: dict[str, Any], figure: str) -> str:
     table = found["rows"]
     with_gain = any("gain" in row for row in table)
     columns = [(part, name) for part, name in COLUMNS if not table or part in table[0]]
-    head = ["", *(f"{part} {name}" for part, name in columns), "columns", "epochs", "s", "CPU s"]
+    with_rates = any(row.get("hit_rates") for row in table)
+    head = ["", *(f"{part} {name}" for part, name in columns)]
+    if "test" in (table[0] if table else ()):
+        head.append("coverage@20")
+    if with_rates:
+        head.append("hit rate of items")
+    head += ["columns", "epochs", "s", "CPU s"]
     if with_gain:
         head += ["gain in recall@20 (95 %)", "gain in ndcg@20 (95 %)"]
     lines = [f"# {found['title']}", "", _line(head), _line(["---"] * len(head))]
     for row in table:
         cells = [row["label"], *(_mean_and_sd(row[part][name]) for part, name in columns)]
+        if "test" in row:
+            cells.append(f"{row['test']['coverage@20']['mean']:.2f}")
+        if with_rates:
+            rates = row.get("hit_rates")
+            cells.append(", ".join(f"{x:.3f}" for x in rates.values()) if rates else "–")
         cells += [str(row["width"] or "–"), f"{row['epochs']:.0f}", f"{row['seconds']:.0f}"]
         cpu = row.get("cpu_seconds")
         cells.append("–" if cpu is None else f"{cpu:.1f}" if cpu < 10 else f"{cpu:.0f}")
@@ -129,6 +148,8 @@ def markdown(found: dict[str, Any], figure: str) -> str:
     if has_figure(found):
         lines += ["", f"![{found['title']}]({figure})"]
     lines += ["", PROTOCOL, TIMES]
+    if with_rates:
+        lines.append(HIT_RATES)
     if with_gain:
         lines.append(
             "Gains are over the row that is named; 95 % of 10,000 paired resamples of the users, "

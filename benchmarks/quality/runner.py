@@ -19,14 +19,23 @@ from benchmarks.environment import hardware, versions
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.missing_modalities import lose_one_modality
 from benchmarks.quality.tables import Job
+from bundle.csr import Csr
 from training.baselines.closed_form_search import EASE_GRID, IALS_GRID, fit_ease, fit_ials
 from training.baselines.registry import BaselineName, as_backbone, plan_baseline
 from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Modality, fingerprint
+from training.data.split import Split
+from training.evaluation.metrics import contained, pessimistic_hits
 from training.fitting.batches import users_per_step
 from training.fitting.config import FitConfig, RunOptions, load_config
 from training.fitting.model_factory import build_model
-from training.fitting.ranking import Score, evaluate_scores, evaluate_users, inner_products
+from training.fitting.ranking import (
+    Score,
+    evaluate_scores,
+    evaluate_users,
+    inner_products,
+    rank_all,
+)
 from training.fitting.trainer import CHECKPOINT, Build, fit_model
 
 SUFFIX = ".json.gz"
@@ -38,6 +47,11 @@ WITHOUT_CHANCE = {*WITHOUT_LEARNING, "ease"}
 IDS_ALONE = {*WITHOUT_PARAMETERS, BaselineName.MF_BPR, BaselineName.LIGHTGCN_BPR}
 KEPT = ("recall@20", "ndcg@20")
 """Metrics that a run stores for each user, for paired tests."""
+LISTED = 20
+"""Length of the lists of `hit_rates`."""
+ITEM_GROUPS = {"≤ 7": (0, 8), "8–31": (8, 32), "≥ 32": (32, 2**31)}
+"""Groups of items by the number of their train interactions. Most hits are on items of the last
+group, so that recall@20 hardly sees what a model does for the others."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +169,7 @@ def run(job: Job, seed: int, bench: Bench) -> dict[str, Any]:
         "valid": evaluate_scores(score, split.valid, split.train),
         "test": evaluate_scores(score, split.test, split.train),
         "users": {name: np.round(users[name], 6).tolist() for name in KEPT},
+        "hit_rates": hit_rates(score, split),
         "versions": versions(),
         "hardware": hardware(),
     }
@@ -164,6 +179,21 @@ def run(job: Job, seed: int, bench: Bench) -> dict[str, Any]:
     temporary.replace(directory / f"{planned.name}{SUFFIX}")
     shutil.rmtree(directory / planned.name, ignore_errors=True)
     return result | {"run": planned.name}
+
+
+def hit_rates(score: Score, split: Split) -> dict[str, float]:
+    """Shares of the test pairs that are in the user's top 20, by the item's train interactions."""
+    users = np.flatnonzero(split.test.lengths).astype(np.int64)
+    item_idx, scores = rank_all(score, users, split.train, LISTED + 1)
+    rows, cols = split.test.select(users).pairs()
+    counts = split.train.column_counts()[cols]
+    rates = {}
+    for name, (low, high) in ITEM_GROUPS.items():
+        inside = (counts >= low) & (counts < high)
+        group = Csr.from_pairs(rows[inside], cols[inside], len(users), split.test.n_cols)
+        hits = pessimistic_hits(item_idx, scores, contained(group, item_idx))
+        rates[name] = float(hits.sum() / max(group.nnz, 1))
+    return rates
 
 
 def _fitted(job: Job, planned: Plan, bench: Bench, directory: Path) -> tuple[Score, dict[str, Any]]:

@@ -3,7 +3,6 @@
 import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -94,14 +93,36 @@ def test_a_page_says_how_it_was_made(numbers: Path) -> None:
     assert not any(Path(argument).is_absolute() for argument in rest)
 
 
-def test_a_cold_start_page_compares_with_warm_items_and_trained_users() -> None:
-    recalls = {"among_new": 0.2, "among_all": 0.1, "warm_alone": 0.5, "warm": 0.4}
-    run: dict[str, Any] = dict.fromkeys(cold_start_report.ROWS, recalls)
-    run |= {"seed": 3, "boost": 0.5, "boost of k-NN": 0.25, "pairs": 7}
-    about = {"data": "a shop", "command": "a command", "hardware": "a CPU", "versions": {"x": 1}}
-    page = cold_start_report.markdown({"kind": "items", "runs": [run], **about})
+def test_a_cold_start_page_compares_with_known_items_and_trained_users(tmp_path: Path) -> None:
+    gain = {"mean": 0.1, "low": -0.05, "high": 0.2, "p": 0.04}
+    kept = {
+        "0.98": {"share": 0.975, "new": 0.2, "all": 0.3},
+        "0.9": {"share": 0.9, "new": 0.4, "all": 0.3},
+    }
+    row = {"among_new": {"1": 0.125, "20": 0.5}, "alone": 0.4, "kept": kept}
+    ours = row | {"kept": kept | {"exported": kept["0.98"]}}
+    found = {
+        "kind": "items",
+        "rows": {"ours": ours, "k-NN": row},
+        "gains": dict.fromkeys(("among_new/1", "among_new/20", "0.98/new", "0.98/all"), gain),
+        "folds": 4,
+        "pairs": 70,
+        "data": "a shop",
+        "command": "a command",
+        "hardware": "a CPU",
+        "versions": {"x": 1},
+    }
+    (tmp_path / "page.json").write_text(json.dumps(found))
+    page = render(tmp_path / "page.json", tmp_path)
     assert "# New items: a shop" in page
-    assert "| raw k-NN | 0.2000 | 0.1000 | × 0.8000 |" in page
+    assert "| k-NN | 0.1250 | 0.5000 |" in page
+    assert "| 0.98 | ours | × 0.975 | 0.2000 | 0.3000 |" in page
+    assert "| exported | ours |" in page
+    assert page.count("+0.1000 (-0.0500 … +0.2000), p 0.0400") == 4
+    assert "(page.svg)" in page
+    first = (tmp_path / "page.svg").read_bytes()
+    render(tmp_path / "page.json", tmp_path)
+    assert (tmp_path / "page.svg").read_bytes() == first
     run = {"seed": 3, "users": 9, "trained": 0.4, "folded in from at most 1": 0.1}
-    page = cold_start_report.markdown({"kind": "users", "runs": [run], **about})
+    page = cold_start_report.markdown(found | {"kind": "users", "runs": [run]}, "")
     assert "| folded in from at most 1 | 0.1000 | 0.2500 |" in page

@@ -8,18 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import runner
 from benchmarks.quality.__main__ import closed_forms, possible
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.report import draw, markdown, numbers, rows
-from benchmarks.quality.runner import WITHOUT_CHANCE, plan, run, stored
+from benchmarks.quality.runner import WITHOUT_CHANCE, hit_rates, plan, run, stored
 from benchmarks.quality.tables import FULL, INTERACTIONS, SINGLE, TABLES, Job, ablations
+from bundle.csr import Csr
 from models.config import ModelConfig
 from models.trainable import Trainable
 from tests.support.data.planted_groups import planted_dataset
-from training.data.split import make_split
+from training.data.split import Split, make_split
 from training.fitting.checkpoint import Progress
 from training.fitting.config import FitConfig
 from training.fitting.trainer import fit_model
@@ -199,7 +201,7 @@ def test_a_lost_modality_reaches_the_model(bench: Bench) -> None:
 
 
 def fake(recall: list[float], seed: int, **changes: Any) -> dict[str, Any]:
-    metrics = {"recall@20": float(np.mean(recall)), "ndcg@20": 0.5}
+    metrics = {"recall@20": float(np.mean(recall)), "ndcg@20": 0.5, "coverage@20": 0.25}
     return {
         "model": "drepmrec",
         "config": {"model": {}},
@@ -237,12 +239,43 @@ def test_a_table_has_means_deviations_and_gains_over_the_users() -> None:
     page = markdown(found, "figure.svg")
     lines = page.splitlines()
     assert lines[0] == "# A title"
-    assert lines[4].startswith("| old | 0.1250 ± 0.1768 | 0.1250 ± 0.1768 | 0.5000 ± 0.0000 | 64 |")
+    old = "| old | 0.1250 ± 0.1768 | 0.1250 ± 0.1768 | 0.5000 ± 0.0000 | 0.25 | 64 |"
+    assert lines[4].startswith(old)
     assert "| +0.8750 (+0.6" in lines[5]
     assert "| the same as old |" in lines[6]
     assert len({line.count("|") for line in lines[2:7]}) == 1
     assert "`a command`" in lines
     assert "a CPU" in lines
+
+
+def test_hit_rates_are_in_a_table_as_soon_as_one_row_has_them() -> None:
+    rates = {"≤ 7": 0.01, "8–31": 0.04, "≥ 32": 0.3}
+    runs = {
+        "with": [fake([1.0], 0, hit_rates=rates), fake([1.0], 1, hit_rates=rates | {"≥ 32": 0.4})],
+        "without": [fake([1.0], 0), fake([1.0], 1, hit_rates=rates)],
+    }
+    table = rows([Job("with"), Job("without")], runs)
+    assert table[1]["hit_rates"] is None
+    page = markdown(numbers("", table, runs, chosen="", data="", command=""), "figure.svg")
+    assert "| 0.25 | 0.010, 0.040, 0.350 | 64 |" in page
+    assert "| 0.25 | – | 64 |" in page
+    assert "32 or more train interactions" in page
+
+
+def test_hit_rates_are_shares_of_the_pairs_of_each_group() -> None:
+    n_items, n_users = 60, 50
+    train = [(user, item) for item in (0, 1) for user in range(40 if item else 10)]
+    test = [(user, item) for item in (0, 1, 2) for user in range(40, 44)]
+    parts = [np.array(pairs, np.int64).reshape(-1, 2) for pairs in (train, [], test)]
+    matrices = [Csr.from_pairs(of[:, 0], of[:, 1], n_users, n_items) for of in parts]
+    train_part, valid_part, test_part = matrices
+    split = Split(train_part, valid_part, test_part, how="")
+    scores = torch.zeros(n_users, n_items) - torch.arange(n_items)
+    scores[:, 1] = -1000  # the item with 40 interactions is last
+    scores[:41, 2] = 1  # without interactions, and first for one of its four users
+    scores[41:, 2] = -1000
+    found = hit_rates(lambda users: scores[torch.from_numpy(users)].clone(), split)
+    assert found == {"≤ 7": 0.25, "8–31": 1.0, "≥ 32": 0.0}
 
 
 def test_a_table_for_choosing_does_not_show_test() -> None:
