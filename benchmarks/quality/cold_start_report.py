@@ -36,7 +36,7 @@ def draw(found: dict[str, Any], file: Path) -> None:
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for name, row in found["rows"].items():
+    for name, row in found["models"].items():
         points = [point for label, point in row["kept"].items() if label != EXPORTED]
         shares, recalls = ([point[key] for point in points] for key in ("share", "new"))
         axes.plot(shares, recalls, marker="o", label=name)
@@ -57,13 +57,13 @@ def _cell(values: list[float]) -> str:
 
 
 def _items(found: dict[str, Any], figure: str) -> list[str]:
-    rows, gains = found["rows"], found["gains"]
-    lengths = list(next(iter(rows.values()))["among_new"])
+    models, gains = found["models"], found["gains"]
+    lengths = list(next(iter(models.values()))["among_new"])
     lines = [
         f"| recall of new items among new | {' | '.join(f'@{k}' for k in lengths)} |",
         f"|---|{'---|' * len(lengths)}",
     ]
-    for name, row in rows.items():
+    for name, row in models.items():
         cells = [f"{row['among_new'][k]:.4f}" for k in lengths]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines.append(
@@ -74,9 +74,9 @@ def _items(found: dict[str, Any], figure: str) -> list[str]:
         "| known items keep | way of scoring | on test | new items | known and new items |",
         "|---|---|---|---|---|",
     ]
-    labels = list(dict.fromkeys(label for row in rows.values() for label in row["kept"]))
+    labels = list(dict.fromkeys(label for row in models.values() for label in row["kept"]))
     for label in labels:
-        for name, row in rows.items():
+        for name, row in models.items():
             if label in row["kept"]:
                 point = row["kept"][label]
                 lines.append(

@@ -281,10 +281,10 @@ def _among_new(new: Score, part: Part) -> Iterable[tuple[int, Floats]]:
 
 def _summary(means: dict[tuple[str, ...], UserMeans]) -> dict[str, Any]:
     mean = {key: float(found.values.mean()) for key, found in means.items()}
-    rows: dict[str, Any] = {}
+    models: dict[str, Any] = {}
     for name in (OURS, NEAREST_INSTEAD, NEAREST):
         labels = [key[1] for key in mean if key[0] == name and key[2:] == ("new",)]
-        rows[name] = {
+        models[name] = {
             "among_new": {str(k): mean[name, "among_new", str(k)] for k in SHORT},
             "alone": mean[name, "alone"],
             "kept": {
@@ -305,4 +305,4 @@ def _summary(means: dict[tuple[str, ...], UserMeans]) -> dict[str, Any]:
         )
         for key in compared
     }
-    return {"rows": rows, "gains": gains}
+    return {"models": models, "gains": gains}

@@ -103,7 +103,7 @@ def test_a_cold_start_page_compares_with_known_items_and_trained_users(tmp_path:
     ours = row | {"kept": kept | {"exported": kept["0.98"]}}
     found = {
         "kind": "items",
-        "rows": {"ours": ours, "k-NN": row},
+        "models": {"ours": ours, "k-NN": row},
         "gains": dict.fromkeys(("among_new/1", "among_new/20", "0.98/new", "0.98/all"), gain),
         "folds": 4,
         "pairs": 70,
