@@ -34,6 +34,7 @@ TITLES = {
     "plugin": "Gains of the modal line, BMA and SSS for other models",
     "modalities": "Single modalities",
     "missing": "Items that lost a modality",
+    "alignment": "Forms of alignment",
     "grid": "Hyper-parameters of the baselines",
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.environment import hardware, versions
+from benchmarks.quality.alignment_forms import build_with
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.missing_modalities import lose_one_modality
 from benchmarks.quality.tables import Job
@@ -94,6 +95,9 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
             found = plan_baseline(BaselineName(baseline), (*bench.shared, *given))
             build = as_backbone(found, job.modal_line)
             settings = found.settings.model_dump() | {"modal_line": job.modal_line}
+        elif job.form is not None:
+            build = build_with(*job.form)
+            settings = dict(zip(("form", "weight"), job.form, strict=True))
     if job.model in IDS_ALONE or (job.model == "drepmrec" and not job.modal_line):
         names: list[str] = []
     else:

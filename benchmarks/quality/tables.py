@@ -58,6 +58,7 @@ class Job:
         versus: label of the row that the bootstrap compares this one with.
         columns: of `ials` and of `ease`, whose None means in full.
         curve: label of the curve in the figure, whose x-axis is `lost`.
+        form: name and weight of an additional loss term of `benchmarks.quality.alignment_forms`.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Job:
     versus: str | None = None
     curve: str | None = None
     columns: int | None = None
+    form: tuple[str, float] | None = None
 
 
 def is_known(assignment: str) -> bool:
@@ -214,6 +216,34 @@ def missing(_: list[str]) -> list[Job]:
     ]
 
 
+SUMMED = "one vector for both lines"
+
+
+def alignment(_: list[str]) -> list[Job]:
+    """(f) Forms of alignment on the default, each with the weights that papers use."""
+    inter = [f"model.inter_alignment={weight}" for weight in (0.005, 0.01, 0.02, 0.05)]
+    forms = [
+        *(("soft_positives", weight) for weight in (0.1, 0.3)),
+        *(("directed", weight) for weight in (0.001, 0.01, 0.05)),
+        *(("distillation", weight) for weight in (0.01, 0.1)),
+    ]
+    summed = "model.fusion=sum"
+    name = "inter-alignment"
+    return [
+        Job(FULL),
+        *(Job(f"{name} {w.partition('=')[2]}", assignments=(w,), versus=FULL) for w in inter),
+        *(
+            Job(f"{form.replace('_', ' ')} {weight}", versus=FULL, form=(form, weight))
+            for form, weight in forms
+        ),
+        Job(SUMMED, assignments=(summed,), versus=FULL),
+        *(
+            Job(f"{SUMMED}, {name} {w.partition('=')[2]}", assignments=(summed, w), versus=SUMMED)
+            for w in inter
+        ),
+    ]
+
+
 RATES = ("optim.learning_rate=0.001", "optim.learning_rate=0.005")
 PENALTIES = ("baseline.l2=0.00001", "baseline.l2=0.0001", "baseline.l2=0.001")
 GRIDS: dict[BaselineName, tuple[tuple[str, ...], ...]] = {
@@ -251,6 +281,7 @@ TABLES: dict[str, Callable[[list[str]], list[Job]]] = {
     "plugin": plugin,
     "modalities": modalities,
     "missing": missing,
+    "alignment": alignment,
     "grid": grid,
 }
 """Tables by name; each takes the names of the data's modalities."""
