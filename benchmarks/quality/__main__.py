@@ -32,6 +32,7 @@ TITLES = {
     "baselines": "Comparison with baselines",
     "ablations": "Ablations",
     "plugin": "Gains of the modal line, BMA and SSS for other models",
+    "plugin-bpr": "Gains of the modal line and BMA for other models, by their own loss",
     "modalities": "Single modalities",
     "missing": "Items that lost a modality",
     "alignment": "Forms of alignment",
@@ -115,7 +116,7 @@ def possible(jobs: list[Job], bench: Bench) -> list[Job]:
     reason = f"{', '.join(graphs)} has none" if graphs else "the data have no modality"
     found = []
     for job in jobs:
-        if job.model.removeprefix("on:") in NEED_FEATURES:
+        if job.model.rpartition(":")[2] in NEED_FEATURES:
             message = f"{job.label} is left out: it needs features of each modality, and {reason}"
             print(message, file=sys.stderr, flush=True)
         else:

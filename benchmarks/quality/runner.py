@@ -19,6 +19,7 @@ from benchmarks.environment import hardware, versions
 from benchmarks.quality.alignment_forms import build_with
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.missing_modalities import lose_one_modality
+from benchmarks.quality.plugin_bpr import plugged_in
 from benchmarks.quality.tables import Job
 from bundle.csr import Csr
 from training.baselines.closed_form_search import EASE_GRID, IALS_GRID, fit_ease, fit_ials
@@ -76,7 +77,7 @@ class Plan:
 
 def plan(job: Job, seed: int, bench: Bench) -> Plan:
     """Resolve a job. Models without randomness ignore the seed."""
-    baseline = job.model.removeprefix("on:")
+    baseline = job.model.rpartition(":")[2]
     assignments = (*bench.shared, *job.assignments)
     settings: dict[str, Any] = {}
     build: Build[Any] = build_model
@@ -89,6 +90,11 @@ def plan(job: Job, seed: int, bench: Bench) -> Plan:
     elif job.model in set(BaselineName):
         found = plan_baseline(BaselineName(baseline), (*bench.shared, *given, *job.assignments))
         config, settings, build = found.config, found.settings.model_dump(), found.build
+    elif job.model.startswith("with:"):
+        assert job.form is not None
+        found = plan_baseline(BaselineName(baseline), (*bench.shared, *given, *job.assignments))
+        config, build = found.config, plugged_in(found, *job.form)
+        settings = found.settings.model_dump() | {"contrasted": job.form[0], "weight": job.form[1]}
     else:
         config = load_config(None, [*bench.ours, *assignments])
         if job.model != "drepmrec":

@@ -49,8 +49,9 @@ class Job:
 
     Attributes:
         label: name of the row.
-        model: `drepmrec`, `popularity`, `item_cf`, `ease`, `ials`, a `BaselineName`, or `on:` and
-            one of those for DRepMRec with that model's vectors as its behaviour line.
+        model: `drepmrec`, `popularity`, `item_cf`, `ease`, `ials`, a `BaselineName`, `on:` and one
+            of those for DRepMRec with that model's vectors as its behaviour line, or `with:` and
+            one of those for that model with a modal line (`benchmarks.quality.plugin_bpr`).
         assignments: hyper-parameters; applied after those of the command line.
         modalities: names of the modalities to use; None for all.
         modal_line: whether DRepMRec has a modal line; a baseline below it always sees the content.
@@ -58,7 +59,8 @@ class Job:
         versus: label of the row that the bootstrap compares this one with.
         columns: of `ials` and of `ease`, whose None means in full.
         curve: label of the curve in the figure, whose x-axis is `lost`.
-        form: name and weight of an additional loss term of `benchmarks.quality.alignment_forms`.
+        form: name and weight of an additional loss term, of `benchmarks.quality.alignment_forms` or
+            of a model that begins with `with:`.
     """
 
     label: str
@@ -187,6 +189,35 @@ def plugin(_: list[str]) -> list[Job]:
     return jobs
 
 
+def plugin_bpr(_: list[str]) -> list[Job]:
+    """(g) The modal line and BMA under the backbones' own BPR loss, beside a control."""
+    backbones: list[tuple[str, BaselineName, tuple[str, ...]]] = [
+        ("MF", BaselineName.MF_BPR, ()),
+        ("LightGCN", BaselineName.LIGHTGCN_BPR, ()),
+        ("VBPR", BaselineName.VBPR, ()),
+        ("FREEDOM-like", BaselineName.FREEDOM, ()),
+        ("MGCN-like without its contrast", BaselineName.MGCN, ("baseline.contrast=0",)),
+    ]
+    jobs = []
+    for name, model, own in backbones:
+        line = f"{name} + modal line"
+        jobs += [
+            Job(name, model, own),
+            Job(line, f"with:{model}", own, versus=name, form=("lines", 0.0)),
+        ]
+        for weight in (0.0005, 0.001, 0.002, 0.005, 0.01):
+            control = f"{line} + control {weight}"
+            bma = Job(
+                f"{line} + BMA {weight}", f"with:{model}", own, versus=line, form=("lines", weight)
+            )
+            jobs += [
+                bma,
+                replace(bma, label=control, form=("control", weight)),
+                replace(bma, label=f"{bma.label}, over the control", versus=control),
+            ]
+    return jobs
+
+
 def modalities(names: list[str]) -> list[Job]:
     """(d) Single modalities."""
     of = INTERACTIONS
@@ -279,6 +310,7 @@ TABLES: dict[str, Callable[[list[str]], list[Job]]] = {
     "baselines": baselines,
     "ablations": ablations,
     "plugin": plugin,
+    "plugin-bpr": plugin_bpr,
     "modalities": modalities,
     "missing": missing,
     "alignment": alignment,

@@ -45,6 +45,11 @@ class BaselineModel(Trainable):
         keys = torch.sort(train.user_idx * train.n_items + train.item_idx).values
         self.register_buffer("observed", keys, persistent=False)
 
+    def ranked(self) -> Vectors:
+        """The vectors that `loss` ranks by: those of `forward`, unless a graph is sampled."""
+        vectors: Vectors = self()
+        return vectors
+
     def drawn(self, batch: Batch) -> Tensor:
         """One negative per interaction, [B], taken from the batch's shared negatives.
 

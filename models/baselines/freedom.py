@@ -109,6 +109,10 @@ class Freedom(BaselineModel):
         """Users [U, D] and items [I, D], propagated over the complete graph."""
         return self._vectors(self.whole)
 
+    def ranked(self) -> Vectors:
+        """As `forward`, propagated over this epoch's pruned graph."""
+        return self._vectors(self.pruned)
+
     def _vectors(self, graph: SparseMatrix) -> Vectors:
         h: Tensor = self.light_gcn.embeddings.items
         for _ in range(self.item_layers):
@@ -124,7 +128,7 @@ class Freedom(BaselineModel):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """BPR on fused vectors and on projected content, over this epoch's pruned graph."""
-        vectors = self._vectors(self.pruned)
+        vectors = self.ranked()
         modal = [
             self.ranking(Vectors(vectors.users, projection()), batch)
             for projection in self.projections

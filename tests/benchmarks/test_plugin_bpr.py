@@ -1,0 +1,83 @@
+"""The plug-in under the baselines' own loss: what is summed, and what InfoNCE compares."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.quality.bench import Bench
+from benchmarks.quality.plugin_bpr import PluggedIn, plugged_in
+from benchmarks.quality.runner import plan, run
+from benchmarks.quality.tables import Job, plugin_bpr
+from models.trainable import Batch
+from tests.support.data.planted_groups import planted_dataset
+from training.baselines.registry import BaselineName, plan_baseline
+from training.data.split import make_split
+from training.fitting.batches import epoch_batches
+from training.fitting.config import FitConfig
+
+SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_size=64")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    dataset = planted_dataset()
+    split = make_split(dataset, FitConfig().split, np.random.default_rng(0))
+    return Bench("planted", dataset, split, tmp_path, shared=SHORT, threads=1)
+
+
+def model_of(name: BaselineName, bench: Bench, contrast: str, weight: float) -> PluggedIn:
+    baseline = plan_baseline(name, SHORT)
+    generator = torch.Generator().manual_seed(0)
+    build = plugged_in(baseline, contrast, weight)
+    data, config = bench.dataset.modalities, baseline.config.model
+    model = build(bench.split.train, data, config, generator, torch.device("cpu"))
+    model.begin_epoch(generator)
+    return model
+
+
+@pytest.fixture
+def batch(bench: Bench) -> Batch:
+    config, generator = plan_baseline(BaselineName.MF_BPR, SHORT).config, torch.Generator()
+    batches = epoch_batches(
+        bench.split.train, config, generator, lambda step: step, torch.device("cpu"), False
+    )
+    first = next(iter(batches))
+    assert isinstance(first, Batch)
+    return first
+
+
+@pytest.mark.parametrize("name", BaselineName)
+def test_vectors_are_sums_and_the_terms_are_those_of_the_baseline(
+    name: BaselineName, bench: Bench, batch: Batch
+) -> None:
+    model = model_of(name, bench, "lines", 0.0)
+    both, alone, modal = model(), model.baseline(), model._modal_line()
+    torch.testing.assert_close(both.items, alone.items + modal.items)
+    torch.testing.assert_close(both.users, alone.users + modal.users)
+    terms, of_baseline = model.loss(batch), model.baseline.loss(batch)
+    assert terms.keys() == of_baseline.keys()
+    changed = {key for key in terms if not torch.equal(terms[key], of_baseline[key])}
+    assert changed == {"rank"}
+
+
+@pytest.mark.parametrize("contrast", ["lines", "control"])
+def test_infonce_is_the_only_difference(contrast: str, bench: Bench, batch: Batch) -> None:
+    name = BaselineName.FREEDOM
+    without, given = (model_of(name, bench, contrast, w).loss(batch) for w in (0.0, 0.01))
+    assert set(given) - set(without) == {"contrast"}
+    assert all(torch.equal(given[name], without[name]) for name in without)
+
+
+def test_rows_are_compared_with_their_control_and_share_its_runs(bench: Bench) -> None:
+    jobs = {job.label: job for job in plugin_bpr([])}
+    bma = jobs["MF + modal line + BMA 0.001"]
+    control = jobs["MF + modal line + control 0.001"]
+    over = jobs["MF + modal line + BMA 0.001, over the control"]
+    assert over.versus == control.label
+    assert plan(over, 0, bench).name == plan(bma, 0, bench).name != plan(control, 0, bench).name
+    found = run(bma, 0, bench)
+    assert found["settings"]["contrasted"] == "lines"
+    assert found["epochs"] == 2
+    assert plan(Job("a", "mf_bpr"), 0, bench).name != found["run"]
