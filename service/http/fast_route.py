@@ -146,21 +146,20 @@ class FastDispatch:
     def __init__(self, app: ASGIApp, routes: Sequence[FastRoute]) -> None:
         self._app = app
         self._routes = routes
-        self._prefixes = tuple(route.prefix for route in routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
-        is_get = scope["type"] == "http" and scope["method"] == "GET"
-        if not is_get or not scope["path"].startswith(self._prefixes):
-            await self._app(scope, receive, send)
-            return
-        path: str = scope["path"]
-        route = next(route for route in self._routes if path.startswith(route.prefix))
-        scope["route"] = route
-        try:
-            await route.handle(scope, receive, send)
-        except RequestError as error:
-            await error_response(error)(scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "GET":
+            path: str = scope["path"]
+            for route in self._routes:
+                if path.startswith(route.prefix):
+                    scope["route"] = route
+                    try:
+                        await route.handle(scope, receive, send)
+                    except RequestError as error:
+                        await error_response(error)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
 
 
 def _operation_name(route: APIRoute) -> str:
