@@ -167,6 +167,7 @@ def _config(settings: Settings, bundles: list[Bundle]) -> Config:
             seconds=settings.request_timeout,
             unread=UnreadResponses(),
             limit=limit,
+            heads={},
         ),
         ws="none",
         lifespan="on",

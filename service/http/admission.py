@@ -26,6 +26,11 @@ REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n"
     b"%(connection)bcontent-length: %(length)d\r\nx-request-id: %(id)b\r\n\r\n%(body)b"
 )
+VERSION = b" HTTP/1."
+KEPT_HEADS = 256
+"""Maximum number of heads that are kept."""
+MAX_KEPT = 2048
+"""Maximum size of a head that is kept, in bytes."""
 ENDPOINT = "unparsed"
 """Endpoint of refused requests in metrics."""
 
@@ -39,21 +44,24 @@ class AdmittedHttp(BoundedHttp):
 
     Args:
         limit: counts connections.
+        heads: of the process: heads, from the version on, that were found whole and good. Most
+            clients send the same one again and again.
         options: as of `BoundedHttp`; the state of the application's lifespan has the process's
             `limiter` and `metrics`.
     """
 
-    def __init__(self, *, limit: ConnectionLimit, **options: Any) -> None:
+    def __init__(
+        self, *, limit: ConnectionLimit, heads: dict[bytes, bytes], **options: Any
+    ) -> None:
         super().__init__(**options)
         self._limit = limit
+        self._heads = heads
         self._limiter: ConcurrencyLimiter = self.app_state["limiter"]
         self._metrics: Metrics = self.app_state["metrics"]
-        self._request: bytes | None = None
-        """A request that waits for its turn."""
+        self._request: tuple[bytes, bytes] | None = None
+        """A request that waits for its turn, and its head."""
         self._behind = b""
         """Received bytes behind it."""
-        self._simple_headers = b""
-        """The last headers that were found simple, with the end of the request line."""
         self._has_place = False
         """True while a request that is being parsed has a place."""
 
@@ -65,12 +73,13 @@ class AdmittedHttp(BoundedHttp):
             self.transport.pause_reading()
             return
         quiet = self._idle() and not (self._coming or self._refused or self.flow.held)
-        if not (quiet and self._is_simple(data)):
+        head = self._whole_head(data) if quiet else None
+        if head is None:
             super().data_received(data)
         elif self._limiter.enter(self):
-            self._receive_with_place(data)
+            self._receive_with_place(data, head)
         else:
-            self._request = data
+            self._request = data, head
             self._metrics.in_work(1)
             self._limit.idle.pop(self, None)
             self._idle_since = None
@@ -81,7 +90,7 @@ class AdmittedHttp(BoundedHttp):
         request = self._take()
         if request is None:
             return False
-        self._receive_with_place(request)
+        self._receive_with_place(*request)
         self._receive_behind()
         return True
 
@@ -90,7 +99,8 @@ class AdmittedHttp(BoundedHttp):
         request = self._take()
         if request is None:
             return False
-        keeps = b"connection:" not in request.lower() and b" HTTP/1.1\r" in request
+        head = request[1]
+        keeps = b"\r\nconnection:" not in head.lower() and head.startswith(b" HTTP/1.1\r")
         self.transport.write(self._refusal(keeps))
         if keeps:
             self._rest()
@@ -129,7 +139,7 @@ class AdmittedHttp(BoundedHttp):
         """Finish the request that waits, then close."""
         request = self._take()
         if request is not None:
-            super().data_received(request)  # it enters the limiter again
+            super().data_received(request[0])  # it enters the limiter again
         super().shutdown()
 
     def pause_writing(self) -> None:
@@ -156,15 +166,21 @@ class AdmittedHttp(BoundedHttp):
             cycle.has_place = False
             self._limiter.leave()
 
-    def _receive_with_place(self, data: bytes) -> None:
+    def _receive_with_place(self, data: bytes, head: bytes) -> None:
         self._has_place = True
+        self._head_is_good = head in self._heads
         super().data_received(data)
         if self._has_place:  # no request was found in it
             self._has_place = False
             self._limiter.leave()
+        elif not (self._head_is_good or self._refused or len(head) > MAX_KEPT):
+            if len(self._heads) == KEPT_HEADS:
+                self._heads.clear()
+            self._heads[head] = head
+        self._head_is_good = False
 
-    def _take(self) -> bytes | None:
-        """The waiting request, which no longer waits."""
+    def _take(self) -> tuple[bytes, bytes] | None:
+        """The waiting request, which no longer waits, and its head."""
         request, self._request = self._request, None
         if request is not None:
             self._metrics.in_work(-1)
@@ -194,14 +210,17 @@ class AdmittedHttp(BoundedHttp):
             b"body": body,
         }
 
-    def _is_simple(self, data: bytes) -> bool:
-        """True if received bytes are one whole request without a body that may have to wait."""
+    def _whole_head(self, data: bytes) -> bytes | None:
+        """The head of one whole request without a body that may have to wait, from the version on.
+
+        None if the received bytes are something else.
+        """
         if not data.startswith(b"GET ") or data.startswith(ALWAYS):
-            return False
-        headers = data[data.find(b"\r\n") :]
-        if headers != self._simple_headers:
-            lowered = headers.lower()
+            return None
+        head = data[data.find(VERSION) :]
+        found = self._heads.get(head)
+        if found is None:
+            lowered = head.lower()
             if lowered.find(END) != len(lowered) - len(END) or any(map(lowered.count, FRAMING)):
-                return False
-            self._simple_headers = headers
-        return True
+                return None
+        return found or head

@@ -81,8 +81,8 @@ class BoundedHttp(HttpToolsProtocol):
         """True if the head that is being parsed offers an upgrade."""
         self._refused = False
         """True if the connection ends with a refusal; what comes after it is not read."""
-        self._checked: tuple[str, list[tuple[bytes, bytes]]] | None = None
-        """The last head that was found good; most clients send the same one again and again."""
+        self._head_is_good = False
+        """True if the head that is being parsed has passed `check_head` before."""
         self._idle_since: float | None = None
         """Time since which the client may send nothing, on the loop's clock; None otherwise."""
         self._running: Any = None
@@ -141,10 +141,8 @@ class BoundedHttp(HttpToolsProtocol):
         if parser.should_upgrade():
             self._offered = True
             return
-        head = parser.get_http_version(), self.headers
-        if head != self._checked:
-            check_head(*head)
-            self._checked = head
+        if not self._head_is_good:
+            check_head(parser.get_http_version(), self.headers)
         super().on_headers_complete()
         self._in_head = False
 
@@ -170,6 +168,9 @@ class BoundedHttp(HttpToolsProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._rest()
+            if not self._coming:
+                # Memory that is freed now is in the core's cache, and serves the next request.
+                self.cycle = self.scope = self.headers = self._running = None  # type: ignore[assignment]
         if self.flow.held and not self.pipeline:  # the rest of the last request may be among them
             data, self.flow.held = self.flow.held, b""
             self.flow.resume_reading()

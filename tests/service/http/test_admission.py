@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from uvicorn import Config, Server
 
-from service.http.admission import AdmittedHttp
+from service.http.admission import KEPT_HEADS, MAX_KEPT, AdmittedHttp
 from service.http.listener import ConnectionLimit
 from service.http.unread import UnreadResponses
 from service.limiter import ConcurrencyLimiter
@@ -32,9 +32,11 @@ class Work:
     Attributes:
         started: for each path, set once a request for it has started.
         go_on: lets their work end.
+        heads: the heads that the server keeps.
     """
 
     def __init__(self) -> None:
+        self.heads: dict[bytes, bytes] = {}
         self.started: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self.go_on = asyncio.Event()
 
@@ -57,7 +59,11 @@ async def served(work: Work) -> AsyncIterator[int]:
         yield {"limiter": limiter, "metrics": metrics}
 
     http = partial(
-        AdmittedHttp, seconds=SECONDS, unread=UnreadResponses(), limit=ConnectionLimit(100)
+        AdmittedHttp,
+        seconds=SECONDS,
+        unread=UnreadResponses(),
+        limit=ConnectionLimit(100),
+        heads=work.heads,
     )
     app = Starlette(routes=[Route("/{path:path}", work.answer)], lifespan=lifespan)
     server = Server(Config(app, port=0, http=http, log_config=None))  # type: ignore[arg-type]
@@ -82,11 +88,18 @@ def run(test: Callable[[Work, int], Awaitable[None]]) -> None:
 
 
 async def ask(
-    port: int, path: str, limit: int = 65_536
+    port: int, path: str, limit: int = 65_536, headers: str = "Host: x"
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit)
-    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    writer.write(f"GET {path} HTTP/1.1\r\n{headers}\r\n\r\n".encode())
     return reader, writer
+
+
+async def status(port: int, path: str, headers: str) -> int:
+    reader, writer = await ask(port, path, headers=headers)
+    line = await asyncio.wait_for(reader.readline(), SECONDS)
+    writer.close()
+    return int(line.split()[1])
 
 
 def test_work_keeps_its_place_after_its_client_has_left() -> None:
@@ -129,5 +142,32 @@ def test_a_request_that_cannot_be_read_gives_its_place_back(path: str) -> None:
         reader, writer = await ask(port, "/two")
         assert (await reader.readline()).endswith(b"200 OK\r\n")
         writer.close()
+
+    run(test)
+
+
+def test_heads_are_checked_until_they_were_good_once() -> None:
+    async def test(work: Work, port: int) -> None:
+        work.go_on.set()
+        good, twice, none = "Host: x\r\nA: b", "Host: x\r\nHost: y", "A: b"
+        for _ in range(3):
+            assert await status(port, "/a", good) == 200
+            await status(port, "/b", twice)
+            await status(port, "/c", none)
+        assert set(work.started) == {"/a", "/"}  # `/` stands in for those that are refused
+        assert len(work.heads) == 1
+        assert all(key is value for key, value in work.heads.items())
+
+    run(test)
+
+
+def test_few_heads_are_kept_and_none_that_is_long() -> None:
+    async def test(work: Work, port: int) -> None:
+        work.go_on.set()
+        assert await status(port, "/a", f"Host: x\r\nA: {'b' * MAX_KEPT}") == 200
+        assert not work.heads
+        for number in range(KEPT_HEADS + 10):
+            assert await status(port, "/a", f"Host: x\r\nA: {number}") == 200
+        assert len(work.heads) == 10
 
     run(test)
