@@ -33,7 +33,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"data", "demo"},
         {"evaluation"},
         {"fitting", "gate"},
-        {"baselines", "export", "refresh", "tuning"},
+        {"baselines", "bulk", "export", "refresh", "tuning"},
         {"content"},
         {"cli"},
         {"__main__"},

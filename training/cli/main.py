@@ -28,6 +28,12 @@ COMMANDS = (
         "evaluate",
     ),
     CommandEntry(
+        "recommend",
+        "Write the recommendations of many users as Parquet files.",
+        "training.cli.recommend",
+        "recommend",
+    ),
+    CommandEntry(
         "features",
         "Extract text and image features of items with neural encoders.",
         "training.cli.content",
