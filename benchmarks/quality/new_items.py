@@ -23,6 +23,7 @@ from bundle.format.reader import Bundle
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.evaluation.bootstrap import paired_bootstrap
+from training.evaluation.metrics import contained
 from training.fitting.ranking import Ranking, Score, evaluate_users, inner_products, rank_all
 
 Fit = Callable[[Dataset, Split], Bundle]
@@ -114,10 +115,7 @@ def _crossings(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Users and score differences of the relevant items of a ranking to the others that decide."""
     item_idx, scores = ranking
-    keys = users[:, None] * relevant.n_cols + item_idx
-    pairs = relevant.pairs()
-    wanted = pairs[0].astype(np.int64) * relevant.n_cols + pairs[1]
-    rows, places = np.nonzero(np.isin(keys, wanted) & (item_idx >= 0))
+    rows, places = np.nonzero(contained(relevant.select(users), item_idx))
     own = scores[rows, places]
     last = (scores[rows] >= own[:, None]).sum(1) - 1  # the last place among equal scores
     inside = last < K
@@ -188,7 +186,9 @@ def fit_fold(dataset: Dataset, split: Split, held: dict[str, NDArray[np.int64]],
         fit: fits a bundle.
     """
     out = np.concatenate(list(held.values()))
-    kept = np.setdiff1d(np.arange(len(dataset.items)), out)
+    is_kept = np.ones(len(dataset.items), np.bool_)
+    is_kept[out] = False
+    kept = np.flatnonzero(is_kept)
     known_data, known = without_items(dataset, split, kept)
     bundle = fit(known_data, known)
     unknown = known.train.lengths == 0

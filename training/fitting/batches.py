@@ -121,14 +121,6 @@ def users_per_step(train: Csr, config: FitConfig) -> int:
     return max(config.optim.batch_users, math.ceil(n_users / config.optim.max_steps))
 
 
-def learning_rate(train: Csr, config: FitConfig, whole_histories: bool) -> float:
-    """Learning rate of a fit, for the size of its steps."""
-    if not whole_histories:
-        return config.optim.learning_rate
-    larger = users_per_step(train, config) / config.optim.batch_users
-    return config.optim.learning_rate * math.sqrt(larger)
-
-
 def epoch_batches(
     train: Csr,
     config: FitConfig,

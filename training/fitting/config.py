@@ -20,8 +20,7 @@ class OptimConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     learning_rate: Positive = 1e-3
-    """Learning rate of Adam; where max_steps makes steps larger, it grows with the square root of
-    their size."""
+    """Learning rate of Adam."""
     weight_decay: Weight = 0.0
     """λ: weight decay of Adam (L₂)."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -20,7 +20,7 @@ from models.trainable import HistoryBatch, Trainable, Vectors
 from training.data.dataset import Modality
 from training.data.split import Split
 from training.fitting.averaging import ParameterAverage
-from training.fitting.batches import epoch_batches, learning_rate
+from training.fitting.batches import epoch_batches
 from training.fitting.checkpoint import (
     Names,
     Progress,
@@ -101,7 +101,7 @@ def fit_model(
         model = build(split.train, modalities, config.model, generator, workers.device)
         optimiser = torch.optim.Adam(
             model.parameters(),
-            learning_rate(split.train, config, model.whole_histories),
+            config.optim.learning_rate,
             weight_decay=config.optim.weight_decay,
         )
         directory.mkdir(parents=True, exist_ok=True)

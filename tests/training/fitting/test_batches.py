@@ -11,7 +11,6 @@ from models.trainable import Batch, HistoryBatch
 from training.fitting.batches import (
     EpochBatches,
     epoch_batches,
-    learning_rate,
     users_per_step,
 )
 from training.fitting.config import load_config
@@ -89,7 +88,7 @@ def test_the_negatives_are_all_items_where_there_are_no_more() -> None:
     assert sorted(batch.negatives.tolist()) == list(range(ITEMS))
 
 
-def test_steps_grow_with_the_data_and_the_learning_rate_with_them() -> None:
+def test_steps_grow_with_the_data() -> None:
     assert len(epoch(2, 0, 1, "optim.max_steps=2")) == 2
     few, many = (
         load_config(None, ["model.history_parts=2", "optim.batch_users=4", f"optim.max_steps={n}"])
@@ -97,7 +96,3 @@ def test_steps_grow_with_the_data_and_the_learning_rate_with_them() -> None:
     )
     assert users_per_step(TRAIN, few) == 10
     assert users_per_step(TRAIN, many) == 4
-    rate = many.optim.learning_rate
-    assert learning_rate(TRAIN, many, whole_histories=True) == rate
-    assert learning_rate(TRAIN, few, whole_histories=True) == pytest.approx(rate * 2.5**0.5)
-    assert learning_rate(TRAIN, few, whole_histories=False) == rate
