@@ -27,7 +27,7 @@ from service.observability.background import BackgroundLoop
 from service.observability.logs import LOGGER
 from service.observability.metrics import Metrics
 from service.redis.breaker import CircuitBreaker, State
-from service.redis.client import Client, close_client, drop_connections, open_client
+from service.redis.client import Client, Slots, close_client, drop_connections, open_client
 from service.redis.errors import FailureKind, RedisCallError
 from service.redis.timeouts import call_patiently
 from service.settings import Settings
@@ -67,6 +67,7 @@ class BatchedReader:
         self._client: Client = open_client(
             settings, self._timeout, self._max_readers + BACKGROUND_CONNECTIONS
         )
+        self._slots = Slots(self._client)
         self._breaker = CircuitBreaker(settings.breaker_failures, self._breaker_changed)
         self._opened = asyncio.Event()
         self._waiting: deque[tuple[bytes, asyncio.Future[object]]] = deque()
@@ -104,6 +105,7 @@ class BatchedReader:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        await self._slots.close()
         with contextlib.suppress(RedisError, OSError):
             await close_client(self._client)
 
@@ -195,7 +197,10 @@ class BatchedReader:
         for command in commands:
             pipeline.execute_command(*command)
         replies = await self._attempt(pipeline.execute(raise_on_error=False))
-        return [reply for reply in replies if isinstance(reply, Exception)]
+        refusals = [reply for reply in replies if isinstance(reply, Exception)]
+        if any(isinstance(reply, RedisConnectionError | RedisTimeoutError) for reply in refusals):
+            self._slots.doubt()  # of a cluster, one node's commands fail alone
+        return refusals
 
     async def _try_writes(self) -> None:
         if self.degraded:
@@ -236,6 +241,7 @@ class BatchedReader:
 
     def _failed(self, kind: FailureKind, reason: str) -> RedisCallError:
         self._reason = reason
+        self._slots.doubt()
         self._metrics.redis_errors.labels(kind).inc()
         self._breaker.failure()
         return RedisCallError(kind)

@@ -1,5 +1,7 @@
 """Redis clients: for a single server, Sentinel or a cluster, by the settings."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
@@ -13,6 +15,8 @@ from bundle.events.redis_url import sentinel_url
 from service.settings import Settings
 
 Client: TypeAlias = Redis | RedisCluster
+SLOTS_PAUSE = 0.2
+"""Time between two questions for a cluster's slots, s: a failover takes a second or more."""
 
 
 def open_client(settings: Settings, timeout: float, connections: int | None = None) -> Client:
@@ -55,6 +59,42 @@ async def drop_connections(client: Client) -> None:
         await client.aclose()
     else:
         await client.connection_pool.disconnect()
+
+
+class Slots:
+    """What a cluster client knows of the slots, asked for anew when a call has failed.
+
+    Without it a client would go on asking a master that is gone: pipelines of redis-py learn of a
+    failover only where a retry is left, and ours have none. Connections to other nodes stay open.
+
+    Args:
+        client: any client; only one of a cluster has slots.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._asking: asyncio.Task[None] | None = None
+
+    def doubt(self) -> None:
+        """Ask soon, unless that has begun; not on the way of the caller."""
+        if self._asking is None and isinstance(self._client, RedisCluster):
+            self._asking = asyncio.create_task(self._ask(self._client))
+
+    async def close(self) -> None:
+        """Stop asking."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self, client: RedisCluster) -> None:
+        try:
+            # Of a peer that is not Redis, parsers raise errors of many kinds. The next failure of a
+            # call, which is reported, lets it ask again.
+            with suppress(Exception):
+                await client.nodes_manager.initialize()
+            await asyncio.sleep(SLOTS_PAUSE)
+        finally:
+            self._asking = None
 
 
 def _master(url: str, name: str, common: dict[str, Any], options: dict[str, Any]) -> Redis:

@@ -16,7 +16,7 @@ from bundle.events.keys import ONCE_SECONDS, Keys, vector_key_prefix
 from bundle.events.records import RECENT, Change, Event
 from service.observability.logs import LOGGER
 from service.redis.batched_reader import BatchedReader
-from service.redis.client import Client, close_client, drop_connections, open_client
+from service.redis.client import Client, Slots, close_client, drop_connections, open_client
 from service.redis.errors import RedisCallError
 from service.settings import Settings
 from service.state.base import NOTHING, Changes, NewChange, NewEvent, StateError, UserState
@@ -50,6 +50,7 @@ class RedisState:
         self._events_ttl = settings.events_ttl
         # A cluster client needs one more connection to ask for the slots.
         self._client: Client = open_client(settings, settings.state_timeout, CONNECTIONS + 1)
+        self._slots = Slots(self._client)
         self._room = asyncio.Semaphore(CONNECTIONS)
         self._timeout = settings.state_timeout
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -72,6 +73,7 @@ class RedisState:
     async def __aexit__(self, *_: object) -> None:
         """Finish operations and close the connections."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._slots.close()
         await close_client(self._client)
 
     async def user(self, user_id: str) -> UserState:
@@ -241,6 +243,7 @@ class RedisState:
             if not self._failing:
                 LOGGER.warning("redis_state_failed", error=type(error).__name__)
             self._failing = True
+            self._slots.doubt()
             raise StateError(f"Redis: {type(error).__name__}") from error
         self._failing = False
         return result

@@ -43,10 +43,21 @@ _NAMESPACES = itertools.count()
 
 
 class RunningCluster:
-    """A Redis Cluster of three masters."""
+    """A Redis Cluster of three masters.
 
-    def __init__(self, directory: Path) -> None:
-        self.nodes = [_cluster_node(directory / str(n)) for n in range(3)]
+    Args:
+        directory: for the nodes' files.
+        replicas: whether each master has a replica, which takes over after `node_timeout` ms or so.
+        node_timeout: time after which a node that does not answer counts as failed, ms.
+
+    Attributes:
+        nodes: the masters.
+        replicas: one of each, in the same order.
+    """
+
+    def __init__(self, directory: Path, replicas: bool = False, node_timeout: int = 5000) -> None:
+        self.nodes = [_cluster_node(directory / str(n), node_timeout) for n in range(3)]
+        self.replicas: list[RunningRedis] = []
         self.url = self.nodes[0].url
         for n, node in enumerate(self.nodes):
             slots = range(n * SLOTS // 3, (n + 1) * SLOTS // 3)
@@ -54,6 +65,30 @@ class RunningCluster:
             node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", n + 1)
             node.client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
         wait_until(self._agree, "a cluster of three nodes")
+        if replicas:
+            self._add_replicas(directory, node_timeout)
+
+    def _add_replicas(self, directory: Path, node_timeout: int) -> None:
+        for n, master in enumerate(self.nodes):
+            replica = _cluster_node(directory / f"replica-{n}", node_timeout)
+            self.replicas.append(replica)
+            name = master.client.execute_command("CLUSTER MYID").decode()
+            replica.client.execute_command("CLUSTER MEET", "127.0.0.1", master.port)
+
+            def replicates(replica: RunningRedis = replica, name: str = name) -> bool:
+                try:
+                    replica.client.execute_command("CLUSTER REPLICATE", name)
+                except redis.ResponseError:  # it does not know the master yet
+                    return False
+                return True
+
+            wait_until(replicates, "a replica")
+        for replica in self.replicas:
+            wait_until(
+                lambda r=replica: r.client.info("replication")["master_link_status"] == "up",
+                "the replicas' first copy",
+            )
+        wait_until(self._agree, "a cluster of six nodes")
 
     def _agree(self) -> bool:
         ports = {
@@ -64,13 +99,17 @@ class RunningCluster:
         return len(ports) == 1 and states == {"ok"}
 
     def close(self) -> None:
-        for node in self.nodes:
+        for node in [*self.nodes, *self.replicas]:
             node.close()
 
 
-def _cluster_node(directory: Path) -> RunningRedis:
+def _cluster_node(directory: Path, node_timeout: int) -> RunningRedis:
     directory.mkdir(parents=True)
-    options = {"cluster_enabled": "yes", "cluster_node_timeout": "5000", "dir": str(directory)}
+    options = {
+        "cluster_enabled": "yes",
+        "cluster_node_timeout": str(node_timeout),
+        "dir": str(directory),
+    }
     return RunningRedis(_port_with_bus(), None, **options)
 
 
