@@ -27,6 +27,7 @@ REFUSAL = (
     b"%(connection)bcontent-length: %(length)d\r\nx-request-id: %(id)b\r\n\r\n%(body)b"
 )
 VERSION = b" HTTP/1."
+"""Beginning of the version in a request line, whose path has no blank."""
 KEPT_HEADS = 256
 """Maximum number of heads that are kept."""
 MAX_KEPT = 2048
