@@ -105,7 +105,6 @@ class AdmittedHttp(BoundedHttp):
         self.transport.write(self._refusal(keeps))
         if keeps:
             self._rest()
-            self._limit.idle[self] = self.loop.time()
             self._receive_behind()
         else:
             self.transport.close()
@@ -124,12 +123,6 @@ class AdmittedHttp(BoundedHttp):
         if self._limit.others_wait and self._limit.is_to_end():
             self.cycle.keep_alive = False
 
-    def on_response_complete(self) -> None:
-        """Note that the connection is idle, if no other request follows."""
-        super().on_response_complete()
-        if self._idle():
-            self._limit.idle[self] = self.loop.time()
-
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting for a turn; make room for another connection."""
         self._limit.leave(self)
@@ -147,6 +140,10 @@ class AdmittedHttp(BoundedHttp):
         """Start to wait for a client that reads slowly, without a place."""
         super().pause_writing()
         self._give_back(self._running)
+
+    def _rest(self) -> None:
+        super()._rest()
+        self._limit.idle[self] = self.loop.time()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self._has_place:
