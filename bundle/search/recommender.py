@@ -260,14 +260,30 @@ class Recommender:
         scores = self.catalogue.interactions(allowed).astype(np.float32)
         return best_of(allowed, scores, k, excluded)
 
+    def run_each(
+        self, vectors: Floats, options: SearchOptions, excluded: Sequence[Rows]
+    ) -> list[TopK]:
+        """`run` for user vectors [B, D]; zero vectors, of users without any, get popular items.
+
+        Args:
+            vectors: [B, D].
+            options: of all of them, but for the excluded items.
+            excluded: for each the item_idx that must not be returned.
+        """
+        if options.is_plain and not options.diversity:
+            found = self.search(vectors, options.k, excluded)
+        else:
+            asked = zip(vectors, excluded, strict=True)
+            found = [self.run(vector, options._replace(excluded=items)) for vector, items in asked]
+        return [
+            top if vector.any() else self.popular(options.k, items, options.allowed)
+            for top, vector, items in zip(found, vectors, excluded, strict=True)
+        ]
+
     def recommend(self, user_idx: Rows, k: int, excluded: Sequence[Rows]) -> list[TopK]:
         """Top k of known users [B]; users without interactions get the popular items."""
         vectors = np.asarray(self.bundle.user_vectors[user_idx])
-        results = self.search(vectors, k, excluded)
-        for b, vector in enumerate(vectors):
-            if not vector.any():
-                results[b] = self.popular(k, excluded[b])
-        return results
+        return self.run_each(vectors, SearchOptions(k), excluded)
 
     def similar(
         self,

@@ -8,7 +8,6 @@ that was interrupted makes those that are missing.
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,28 +208,15 @@ class BulkRecommender:
 
     def _ranked(self, rows: Rows) -> tuple[list[TopK], list[bool]]:
         """Rankings of some users, and whether each has a vector."""
-        bundle, options = self._bundle, self._options
-        vectors = np.asarray(bundle.user_vectors[np.maximum(rows, 0)])
-        has_vector = (vectors.any(axis=1) & (rows >= 0)).tolist()
+        bundle = self._bundle
+        vectors = np.array(bundle.user_vectors[np.maximum(rows, 0)])
+        vectors[rows < 0] = 0
         excluded = [
             bundle.seen.row(row) if row >= 0 and self._exclude_seen else NO_ITEMS
             for row in rows.tolist()
         ]
-        asked = [n for n, has in enumerate(has_vector) if has]
-        if options.is_plain and not options.diversity:
-            batch = vectors[asked], options.k, [excluded[n] for n in asked]
-            found: Iterator[TopK] = iter(self._recommender.search(*batch) if asked else [])
-        else:
-            found = (
-                self._recommender.run(vectors[n], options._replace(excluded=excluded[n]))
-                for n in asked
-            )
-        return [
-            next(found)
-            if has
-            else self._recommender.popular(options.k, excluded[n], options.allowed)
-            for n, has in enumerate(has_vector)
-        ], has_vector
+        found = self._recommender.run_each(vectors, self._options, excluded)
+        return found, [bool(vector.any()) for vector in vectors]
 
 
 def _name(number: int) -> str:

@@ -45,20 +45,12 @@ class OptionsRanker:
             vectors: [B, D].
             seen: for each user, the item_idx of earlier interactions.
         """
-        excluded = self._excluded(seen)
-        options = self._options
-        if options.is_plain and not options.diversity:
-            found = self._recommender.search(vectors, options.k, excluded)
-        else:
-            found = [
-                self._recommender.run(vector, options._replace(excluded=items))
-                for vector, items in zip(vectors, excluded, strict=True)
-            ]
-        if options.diversity:
-            found = [_in_order_of_choice(top) for top in found]
+        found = self._recommender.run_each(vectors, self._options, self._excluded(seen))
+        if not self._options.diversity:
+            return found
         return [
-            top if vector.any() else self._most_popular(items)
-            for top, vector, items in zip(found, vectors, excluded, strict=True)
+            _in_order_of_choice(top) if vector.any() else top
+            for top, vector in zip(found, vectors, strict=True)
         ]
 
     def rank_popular(self, seen: list[Rows]) -> list[TopK]:
