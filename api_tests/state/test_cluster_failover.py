@@ -92,7 +92,7 @@ def owner(cluster: RunningCluster, key: str) -> RunningRedis:
 
 
 def kept(cluster: RunningCluster, gone: RunningRedis) -> Counter[int]:
-    """How often each event is in the log, by its time."""
+    """Number of times that each event is in the log, by its time."""
     port = next(node.port for node in cluster.nodes if node is not gone)
     with closing(redis.RedisCluster(host="127.0.0.1", port=port)) as client:
         logs: list[Any] = [client.xrange(log) for log in KEYS.logs]

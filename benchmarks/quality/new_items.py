@@ -52,6 +52,12 @@ class Part:
     known: Csr
     new: Csr
 
+    @property
+    def nothing(self) -> Csr:
+        """Users × new items, none: no user has any in train."""
+        new = self.new
+        return Csr(np.zeros(new.n_rows + 1, np.int64), np.empty(0, np.int32), new.n_cols)
+
 
 @dataclass(frozen=True)
 class Moves:
@@ -99,10 +105,9 @@ class Moves:
 def moves(known: Score, new: Score, part: Part) -> Moves:
     """Boosts at which a part's relevant items leave or enter; equal scores count against them."""
     users = np.flatnonzero(part.known.lengths + part.new.lengths).astype(np.int64)
-    nothing = Csr(np.zeros(part.new.n_rows + 1, np.int64), np.empty(0, np.int32), part.new.n_cols)
     of_known, of_new = (
         rank_all(known, users, part.train, K + 1),
-        rank_all(new, users, nothing, K + 1),
+        rank_all(new, users, part.nothing, K + 1),
     )
     # A known item at place r leaves once the new item at place K - 1 - r is as good.
     leaving, leaves = _crossings(of_known, of_new[1], part.known, users)
@@ -270,9 +275,8 @@ def new_items(dataset: Dataset, split: Split, n_folds: int, fit: Fit) -> dict[st
 
 def _among_new(new: Score, part: Part) -> Iterable[tuple[int, Floats]]:
     """Recall@k of the new items among themselves [U], by k."""
-    nothing = Csr(np.zeros(part.new.n_rows + 1, np.int64), np.empty(0, np.int32), part.new.n_cols)
     users = np.flatnonzero(part.new.lengths)
-    found = evaluate_users(new, part.new, nothing, SHORT)
+    found = evaluate_users(new, part.new, part.nothing, SHORT)
     for length in SHORT:
         values = np.full(part.new.n_rows, np.nan)
         values[users] = found[f"recall@{length}"]

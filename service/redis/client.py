@@ -62,7 +62,7 @@ async def drop_connections(client: Client) -> None:
 
 
 class Slots:
-    """What a cluster client knows of the slots, asked for anew when a call has failed.
+    """Knowledge of a cluster client of the slots, asked for anew when a call has failed.
 
     Without it a client would go on asking a master that is gone: pipelines of redis-py learn of a
     failover only where a retry is left, and ours have none. Connections to other nodes stay open.

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -12,10 +11,9 @@ from benchmarks.quality.runner import plan, run
 from benchmarks.quality.tables import Job
 from models.drepmrec import DRepMRec
 from models.trainable import HistoryBatch
-from tests.support.data.planted_groups import planted_dataset
-from training.data.split import make_split
+from tests.benchmarks.planted_bench import planted_bench
 from training.fitting.batches import epoch_batches
-from training.fitting.config import FitConfig, load_config
+from training.fitting.config import load_config
 from training.fitting.model_factory import build_model
 
 SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_users=16")
@@ -23,9 +21,7 @@ SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_users=16")
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    dataset = planted_dataset()
-    split = make_split(dataset, FitConfig().split, np.random.default_rng(0))
-    return Bench("planted", dataset, split, tmp_path, shared=SHORT, threads=1)
+    return planted_bench(tmp_path, SHORT)
 
 
 @pytest.fixture

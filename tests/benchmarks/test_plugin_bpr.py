@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,20 +10,16 @@ from benchmarks.quality.plugin_bpr import PluggedIn, plugged_in
 from benchmarks.quality.runner import plan, run
 from benchmarks.quality.tables import Job, plugin_bpr
 from models.trainable import Batch
-from tests.support.data.planted_groups import planted_dataset
+from tests.benchmarks.planted_bench import planted_bench
 from training.baselines.registry import BaselineName, plan_baseline
-from training.data.split import make_split
 from training.fitting.batches import epoch_batches
-from training.fitting.config import FitConfig
 
 SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_size=64")
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    dataset = planted_dataset()
-    split = make_split(dataset, FitConfig().split, np.random.default_rng(0))
-    return Bench("planted", dataset, split, tmp_path, shared=SHORT, threads=1)
+    return planted_bench(tmp_path, SHORT)
 
 
 def model_of(name: BaselineName, bench: Bench, contrast: str, weight: float) -> PluggedIn:

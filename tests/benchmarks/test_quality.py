@@ -20,10 +20,10 @@ from benchmarks.quality.tables import FULL, INTERACTIONS, SINGLE, TABLES, Job, a
 from bundle.csr import Csr
 from models.config import ModelConfig
 from models.trainable import Trainable
+from tests.benchmarks.planted_bench import planted_bench
 from tests.support.data.planted_groups import planted_dataset
-from training.data.split import Split, make_split
+from training.data.split import Split
 from training.fitting.checkpoint import Progress
-from training.fitting.config import FitConfig
 from training.fitting.trainer import fit_model
 
 SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_size=64")
@@ -31,9 +31,7 @@ SHORT = ("model.dim=8", "optim.max_epochs=2", "optim.batch_size=64")
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    dataset = planted_dataset()
-    split = make_split(dataset, FitConfig().split, np.random.default_rng(0))
-    return Bench("planted", dataset, split, tmp_path, shared=SHORT, threads=1)
+    return planted_bench(tmp_path, SHORT)
 
 
 @pytest.mark.parametrize("table", TABLES)
