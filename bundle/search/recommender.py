@@ -119,7 +119,7 @@ class Recommender:
                 for vector, items in zip(vectors, excluded, strict=True)
             ]
         dropped = [union(items, hidden) for items in excluded] if len(hidden) else excluded
-        added = len(self.catalogue.overlay.added)
+        added = len(self.catalogue.overlay.vectors)
         if self._exact is not None:
             trained = dropped
             if added:

@@ -49,7 +49,8 @@ async def recommend(
     folded in from both (`source` is `folded_in`). A user without any gets popular items: `source`
     is `popular`, and `fallback_reason` gives the reason.
     """
-    check_ids(query.exclude, "exclude", runtime.settings.max_id_length)
+    if query.exclude:
+        check_ids(query.exclude, "exclude", runtime.settings.max_id_length)
     if query.cursor is not None:
         return await recommend_page(runtime, user_id, query)
     return await _recommend_user(runtime, user_id, query)

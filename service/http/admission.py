@@ -5,7 +5,7 @@ would cost almost half of the answers. Here a request that has to wait costs wha
 does, a refusal what writing them does.
 """
 
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from service.errors import OverloadedError
@@ -198,15 +198,7 @@ class AdmittedHttp(BoundedHttp):
             keeps: whether the connection stays open.
         """
         self._metrics.observe_request(ENDPOINT, 503, self._limiter.max_wait)
-        request_id = new_request_id()
-        REQUEST_ID.set(request_id.decode())
-        body = error_body(OverloadedError.code, self._limiter.message)
-        return REFUSAL % {
-            b"connection": b"" if keeps else b"connection: close\r\n",
-            b"length": len(body),
-            b"id": request_id,
-            b"body": body,
-        }
+        return new_request_id().join(_around_ids(self._limiter.message, keeps))
 
     def _whole_head(self, data: bytes) -> bytes | None:
         """The head of one whole request without a body that may have to wait, from the version on.
@@ -222,3 +214,18 @@ class AdmittedHttp(BoundedHttp):
             if lowered.find(END) != len(lowered) - len(END) or any(map(lowered.count, FRAMING)):
                 return None
         return found or head
+
+
+@lru_cache
+def _around_ids(message: str, keeps: bool) -> list[bytes]:
+    """What is before, between and behind the request ids in the bytes of a refusal."""
+    request_id = new_request_id()
+    REQUEST_ID.set(request_id.decode())
+    body = error_body(OverloadedError.code, message)
+    refusal = REFUSAL % {
+        b"connection": b"" if keeps else b"connection: close\r\n",
+        b"length": len(body),
+        b"id": request_id,
+        b"body": body,
+    }
+    return refusal.split(request_id)
