@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 
 from bundle.errors import InputError
-from bundle.events.redis_url import check_redis_url
+from bundle.events.redis_url import check_one_address, check_redis_url
 from bundle.events.weights import EVENT_WEIGHTS, Weight
 from bundle.store.url import parse_root
 
@@ -106,11 +106,12 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged; debug logs every request."""
     redis_url: SecretStr | None = None
-    """URL of the Redis for user vectors, events and item changes: redis://, rediss:// or unix://.
-    [none: vectors are cached in the process, events are kept in the file of --state]"""
+    """URL of the Redis for user vectors, events and item changes: redis://, rediss:// or unix://;
+    of a Redis Cluster or Sentinels with several addresses, redis://one:6379,two:6379. [none:
+    vectors are cached in the process, events are kept in the file of --state]"""
     redis_cluster: bool = False
     """Redis Cluster at the Redis URL."""
-    redis_sentinel: Annotated[str | None, Field(min_length=1)] = None
+    redis_sentinel: Annotated[str | None, Field(min_length=1, validate_default=True)] = None
     """Name of the master, if the Redis URL is that of Sentinels. [none]"""
     redis_timeout: Annotated[float, Field(gt=0, le=60)] = 0.05
     """Maximum time that a request waits for a reply of Redis, in seconds; it asks for up to two,
@@ -237,6 +238,9 @@ class Settings(BaseSettings):
         url = value if info.field_name == "redis_url" else info.data.get("redis_url")
         cluster = info.field_name == "redis_cluster" and bool(value)
         sentinel = info.field_name == "redis_sentinel" and value is not None
+        single = info.field_name == "redis_sentinel" and not (
+            value or info.data.get("redis_cluster")
+        )
         if sentinel and url is None:
             raise ValueError("--redis-url must be that of the Sentinels")
         if sentinel and info.data.get("redis_cluster"):
@@ -245,6 +249,8 @@ class Settings(BaseSettings):
             whose = "" if info.field_name == "redis_url" else "--redis-url "
             try:
                 check_redis_url(url.get_secret_value(), cluster, sentinel)
+                if single:
+                    check_one_address(url.get_secret_value())
             except InputError as error:
                 raise ValueError(f"{whose}{error}") from None
         return value

@@ -13,10 +13,12 @@ import pytest
 import redis
 
 from bundle.events.keys import Keys
+from tests.support.running.processes import free_port
 from tests.support.running.servers import RunningRedis, RunningService
 from tests.support.running.service_fixtures import Published, StartService
 from tests.support.running.states import RunningCluster
 from tests.support.waiting import wait_until
+from training.refresh.redis_client import RedisOptions, open_redis
 
 pytestmark = pytest.mark.slow
 
@@ -133,3 +135,14 @@ def test_a_failover_is_followed_without_a_restart(
     assert not [number for number in load.accepted if not found[number]], "lost events"
     assert max(found[number] for number in load.accepted) == 1, "an event twice"
     assert service.terminate() == 0
+
+
+def test_a_start_needs_one_of_several_addresses(
+    cluster: RunningCluster, start: StartService
+) -> None:
+    address = cluster.url.removeprefix("redis://")
+    url = f"redis://127.0.0.1:{free_port()},{address}"
+    service = start(redis_url=url, redis_cluster=True)
+    assert service.get("/readyz").json()["redis"] == "ok"
+    with closing(open_redis(url, RedisOptions(cluster=True))) as client:
+        assert client.ping()

@@ -1,16 +1,18 @@
 """Redis with a Sentinel: the master ends, its replica takes over, the service follows."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from tests.support.running.processes import run_service
+from bundle.errors import InputError
+from tests.support.running.processes import free_port, run_service
 from tests.support.running.sentinel import NAME, RedisWithSentinel
 from tests.support.running.servers import RunningService
 from tests.support.running.service_fixtures import Published, StartService
 from tests.support.waiting import wait_until
+from training.refresh.redis_client import RedisOptions, open_redis
 
 
 @pytest.fixture
@@ -59,6 +61,18 @@ def test_a_sentinel_that_is_not_there_makes_the_service_degraded(
     wait_until(lambda: service.get("/readyz").json()["redis"] == "failing", "it is noticed")
 
 
+@pytest.mark.slow
+def test_a_start_needs_one_of_several_sentinels(
+    start: StartService, with_sentinel: RedisWithSentinel
+) -> None:
+    login, _, address = with_sentinel.url.rpartition("@")
+    url = f"{login}@127.0.0.1:{free_port()},{address}"
+    service = start(redis_url=url, redis_sentinel=NAME)
+    assert service.get("/readyz").json()["redis"] == "ok"
+    with closing(open_redis(url, RedisOptions(sentinel=NAME))) as client:
+        assert client.ping()
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -75,3 +89,12 @@ def test_wrong_options_are_refused(published: Published, options: list[str], rea
     assert code == 2
     assert "--redis-sentinel (DREPMREC_REDIS_SENTINEL)" in output
     assert reason in output
+
+
+def test_a_single_server_with_several_addresses_is_refused(published: Published) -> None:
+    url = "redis://one,two"
+    code, output = run_service("--store", str(published.store), "--redis-url", url)
+    assert code == 2
+    assert "--redis-url names several addresses" in output
+    with pytest.raises(InputError, match="the URL of Redis names several addresses"):
+        open_redis(url, RedisOptions())

@@ -1,4 +1,7 @@
-"""URLs of a Redis, a Redis Cluster or a Sentinel, as the service and a refresh are given them.
+"""URLs of a Redis, a Redis Cluster or Sentinels, as the service and a refresh are given them.
+
+Those of a Redis Cluster and of Sentinels may name several addresses, separated by commas, so that a
+start needs any one of them: `redis://user:password@one:6379,two:6379`.
 
 The client library drops what it does not understand and passes all options on, so that a wrong one
 makes each connection fail. `check_redis_url` refuses them before anything is opened.
@@ -6,7 +9,8 @@ makes each connection fail. `check_redis_url` refuses them before anything is op
 
 import re
 import ssl
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from bundle.errors import InputError
@@ -35,31 +39,62 @@ OPTIONS = {
 NOT_IN_CLUSTERS = ("ssl_ca_path", "ssl_password")
 
 
+Address: TypeAlias = tuple[str, int]
+"""Host and port."""
+
+
 class SentinelUrl(NamedTuple):
-    """Arguments that a Sentinel's URL stands for.
+    """Arguments that a URL of Sentinels stands for.
 
     Attributes:
-        address: host and port of the Sentinel.
+        addresses: host and port of each Sentinel.
         security: TLS options, for the connections to Sentinel and master.
         master: options of the master: user, password and database.
     """
 
-    address: tuple[str, int]
+    addresses: list[Address]
     security: dict[str, Any]
     master: dict[str, Any]
 
 
-def sentinel_url(parsed: dict[str, Any]) -> SentinelUrl:
-    """Split what redis-py's `parse_url` returns for the URL of a Sentinel.
+def split_addresses(text: str, default_port: int = 6379) -> tuple[str, list[Address]]:
+    """A URL with the first of its addresses alone, as client libraries take it, and all addresses.
 
-    User, password and database of the URL are the master's. A host with several addresses, such as
-    a headless Service of Kubernetes, works like a list of Sentinels.
+    Args:
+        text: a URL that `check_redis_url` takes, not that of a Unix socket.
+        default_port: port of the addresses that name none.
     """
-    rest = dict(parsed)
-    address = rest.pop("host", "localhost"), rest.pop("port", 26379)
+    url = urlsplit(text)
+    login, at, hosts = url.netloc.rpartition("@")
+    each = [urlsplit(f"redis://{host}") for host in hosts.split(",")]
+    addresses = [(host.hostname or "", host.port or default_port) for host in each]
+    return url._replace(netloc=login + at + each[0].netloc).geturl(), addresses
+
+
+def sentinel_url(text: str, parse: Callable[[str], Mapping[str, Any]]) -> SentinelUrl:
+    """Split the URL of Sentinels. User, password and database in it are the master's.
+
+    Args:
+        text: the URL.
+        parse: redis-py's `parse_url`.
+    """
+    first, addresses = split_addresses(text, 26379)
+    rest = dict(parse(first))
+    for part in ("host", "port"):
+        rest.pop(part, None)
     security: dict[str, Any] = {"ssl": rest.pop("connection_class", None) is not None}
     security |= {key: rest.pop(key) for key in list(rest) if key.startswith("ssl_")}
-    return SentinelUrl(address, security, rest)
+    return SentinelUrl(addresses, security, rest)
+
+
+def check_one_address(text: str) -> None:
+    """Check that the URL of a single server, neither a cluster's nor Sentinels', has one address.
+
+    Raises:
+        InputError: it has several; the message is like those of `check_redis_url`.
+    """
+    if "," in urlsplit(text).netloc.rpartition("@")[2]:
+        raise InputError("names several addresses, which only a Redis Cluster and Sentinels have")
 
 
 def check_redis_url(text: str, cluster: bool = False, sentinel: bool = False) -> None:
@@ -76,7 +111,7 @@ def check_redis_url(text: str, cluster: bool = False, sentinel: bool = False) ->
     """
     try:
         url = urlsplit(text)
-        usable = (url.hostname or url.scheme == "unix") and (url.port is None or url.port > 0)
+        usable = url.scheme == "unix" or all(map(_usable, url.netloc.rpartition("@")[2].split(",")))
     except ValueError:
         raise InputError("is no URL") from None
     if url.scheme not in REDIS_SCHEMES:
@@ -100,6 +135,11 @@ def check_redis_url(text: str, cluster: bool = False, sentinel: bool = False) ->
         raise InputError("names a database, and a Redis Cluster has only 0")
     if url.scheme == "rediss":
         _check_certificates(options)
+
+
+def _usable(host: str) -> bool:
+    address = urlsplit(f"redis://{host}")
+    return bool(address.hostname) and (address.port is None or address.port > 0)
 
 
 def _options(url: SplitResult, cluster: bool) -> dict[str, str]:

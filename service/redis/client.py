@@ -5,13 +5,14 @@ from contextlib import suppress
 from typing import Any, TypeAlias
 
 from redis.asyncio import Redis, RedisCluster, Sentinel
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 import service.redis.timeouts  # noqa: F401  # makes those of redis-py patient
-from bundle.events.redis_url import sentinel_url
+from bundle.events.redis_url import sentinel_url, split_addresses
 from service.settings import Settings
 
 Client: TypeAlias = Redis | RedisCluster
@@ -37,8 +38,14 @@ def open_client(settings: Settings, timeout: float, connections: int | None = No
         "protocol": 2,
     }
     if settings.redis_cluster:
+        first, addresses = split_addresses(url)
+        nodes = [ClusterNode(*address) for address in addresses]
         return RedisCluster.from_url(
-            url, max_connections=connections or 2**31, retry=retry, **common
+            first,
+            startup_nodes=nodes,
+            max_connections=connections or 2**31,
+            retry=retry,
+            **common,
         )
     if settings.redis_sentinel is not None:
         options: dict[str, Any] = {"max_connections": connections, "retry": retry}
@@ -98,9 +105,9 @@ class Slots:
 
 
 def _master(url: str, name: str, common: dict[str, Any], options: dict[str, Any]) -> Redis:
-    """A client that asks the URL's Sentinel for the master whenever it connects."""
-    address, security, of_master = sentinel_url(dict(parse_url(url)))
+    """A client that asks the URL's Sentinels for the master whenever it connects."""
+    addresses, security, of_master = sentinel_url(url, parse_url)
     # redis-py has no type hints here.
-    sentinel = Sentinel([address], sentinel_kwargs=common | security)  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(addresses, sentinel_kwargs=common | security)  # type: ignore[no-untyped-call]
     master: Redis = sentinel.master_for(name, **common, **security, **of_master, **options)
     return master

@@ -77,6 +77,7 @@ WRONG: dict[str, Object] = {
     "redis.url: must not contain": {"redis": {"url": "redis://:secret@redis.data"}},
     "redis.url: must not contain a user": {"redis": {"url": "redis://redis.data?password=x"}},
     "redis.url: a Unix socket": {"redis": {"url": "unix:///redis.sock", "sentinel": "shop"}},
+    "redis.url: names several addresses": {"redis": {"url": "redis://one,two"}},
     "redis.url: names a database": {"redis": {"url": "redis://redis.data/1", "cluster": True}},
     "redis.tls.existingSecret": {
         "redis": {"url": "redis://redis.data", "tls": {"existingSecret": "certificates"}}

@@ -6,7 +6,12 @@ from typing import Any
 import redis
 
 from bundle.errors import InputError
-from bundle.events.redis_url import check_redis_url, sentinel_url
+from bundle.events.redis_url import (
+    check_one_address,
+    check_redis_url,
+    sentinel_url,
+    split_addresses,
+)
 from training.errors import SourceError
 
 TIMEOUT = 10.0
@@ -20,7 +25,7 @@ class RedisOptions:
     Attributes:
         namespace: the service's `--redis-namespace`.
         cluster: whether the URL is that of a Redis Cluster.
-        sentinel: name of the master if the URL is that of a Sentinel, otherwise None.
+        sentinel: name of the master if the URL is that of Sentinels, otherwise None.
     """
 
     namespace: str = "default"
@@ -37,8 +42,11 @@ def open_redis(url: str, options: RedisOptions) -> Any:
     """
     try:
         check_redis_url(url, options.cluster, options.sentinel is not None)
+        if not options.cluster and options.sentinel is None:
+            check_one_address(url)
     except InputError as error:
         raise InputError(f"the URL of Redis {error}") from None
+    untyped: Any = redis  # redis-py has no type hints for clusters and Sentinels
     common: dict[str, Any] = {
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
@@ -46,17 +54,14 @@ def open_redis(url: str, options: RedisOptions) -> Any:
     }
     try:
         if options.cluster:
-            return redis.RedisCluster.from_url(url, **common)
+            first, addresses = split_addresses(url)
+            nodes = [untyped.cluster.ClusterNode(*address) for address in addresses]
+            return redis.RedisCluster.from_url(first, startup_nodes=nodes, **common)
         if options.sentinel is not None:
-            return _master(url, options.sentinel, common)
+            addresses, security, master = sentinel_url(url, untyped.connection.parse_url)
+            sentinel = untyped.Sentinel(addresses, sentinel_kwargs=common | security)
+            return sentinel.master_for(options.sentinel, **common, **security, **master)
         return redis.Redis.from_url(url, **common)
     except redis.RedisError as error:
         raise SourceError(f"Redis: {error}") from error
 
-
-def _master(url: str, name: str, common: dict[str, Any]) -> Any:
-    """A client of the master that the URL's Sentinel names."""
-    untyped: Any = redis  # redis-py has no type hints here
-    address, security, master = sentinel_url(dict(untyped.connection.parse_url(url)))
-    sentinel = untyped.Sentinel([address], sentinel_kwargs=common | security)
-    return sentinel.master_for(name, **common, **security, **master)

@@ -34,6 +34,9 @@
 {{- if and (hasPrefix "unix:" .redis.url) (or .redis.cluster .redis.sentinel) -}}
 {{- fail "redis.url: a Unix socket is neither a Redis Cluster nor a Sentinel" -}}
 {{- end -}}
+{{- if and (regexMatch "^[a-z]+://[^/?]*," .redis.url) (not (or .redis.cluster .redis.sentinel)) -}}
+{{- fail "redis.url: names several addresses, which only a Redis Cluster and Sentinels have" -}}
+{{- end -}}
 {{- if and .redis.cluster (regexMatch "^[a-z]+://[^/?]*/0*[1-9]|[?&]db=0*[1-9]" .redis.url) -}}
 {{- fail "redis.url: names a database, and a Redis Cluster has only 0" -}}
 {{- end -}}

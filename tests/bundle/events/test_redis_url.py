@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import InputError
-from bundle.events.redis_url import check_redis_url
+from bundle.events.redis_url import check_one_address, check_redis_url, split_addresses
 
 SECRET = "s3cr3t"
 REFUSED = {
@@ -36,6 +36,9 @@ REFUSED = {
     "redis://h:0": "is no URL",
     "redis://h:port": "is no URL",
     "redis://[::1": "is no URL",
+    "redis://a,,b": "is no URL",
+    "redis://a,b:0": "is no URL",
+    "redis://a,b:port": "is no URL",
     f"redis://:{SECRET}/x@h": "percent-encoded",
     f"redis://:{SECRET}#x@h": "percent-encoded",
     f"http://:{SECRET}@h": "must begin with",
@@ -60,6 +63,7 @@ def test_what_is_refused(url: str) -> None:
         "redis://[::1]:6379/0?client_name=shop&health_check_interval=30&socket_keepalive=yes",
         "redis://h?db=3&password=x&username=y",
         "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=False&ssl_min_version=771",
+        "redis://user:p%40ss@a:6379,b,[::1]:6381/0",
         "unix:///run/redis.sock?db=1",
         "unix://user:pw@/run/redis.sock",
     ],
@@ -79,6 +83,21 @@ def test_what_clusters_and_sentinels_do_not_take() -> None:
     for kind in ({"cluster": True}, {"sentinel": True}):
         with pytest.raises(InputError, match="Unix socket"):
             check_redis_url("unix:///run/redis.sock", **kind)
+
+
+def test_several_addresses_are_split() -> None:
+    login = "user:p%40s%2Cs@"
+    url, addresses = split_addresses(f"rediss://{login}a:1,b,[::1]:3/0?client_name=x,y", 7)
+    assert url == f"rediss://{login}a:1/0?client_name=x,y"
+    assert addresses == [("a", 1), ("b", 7), ("::1", 3)]
+    assert split_addresses("redis://h") == ("redis://h", [("h", 6379)])
+
+
+def test_a_single_server_has_one_address() -> None:
+    for url in ("redis://h", "redis://user:a,b@h:1/0", "unix:///run/a,b"):
+        check_one_address(url)
+    with pytest.raises(InputError, match="names several addresses"):
+        check_one_address("redis://a,b")
 
 
 def test_files_of_certificates_are_read(tmp_path: Path) -> None:
