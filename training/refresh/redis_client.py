@@ -64,4 +64,3 @@ def open_redis(url: str, options: RedisOptions) -> Any:
         return redis.Redis.from_url(url, **common)
     except redis.RedisError as error:
         raise SourceError(f"Redis: {error}") from error
-
