@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
     from pydantic import ValidationError
 
     from bundle.errors import DRepMRecError
-    from service.resources import single_threaded_libraries
+    from bundle.resources import single_threaded_libraries
     from service.settings import ENV_PREFIX, parse_settings
 
     try:

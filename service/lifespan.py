@@ -11,6 +11,7 @@ from bundle.catalogue.catalogue import Catalogue
 from bundle.errors import InputError
 from bundle.format.reader import Bundle
 from bundle.json_file import read_json_file
+from bundle.resources import thread_budget
 from bundle.store.store import BundleStore
 from service.auth.key_file import read_key_file
 from service.engine.engine import Engine, build_engine
@@ -21,7 +22,6 @@ from service.engine.shadow import Shadow
 from service.limiter import ConcurrencyLimiter
 from service.observability.logs import LOGGER
 from service.observability.metrics import Metrics
-from service.resources import thread_budget
 from service.settings import Settings
 from service.state.change_feed import ChangeFeed
 from service.state.factory import open_state, state_file

@@ -22,6 +22,7 @@ from uvicorn.supervisors.multiprocess import Process
 
 from bundle.errors import DRepMRecError
 from bundle.format.reader import Bundle
+from bundle.resources import thread_budget
 from bundle.store.store import BundleStore
 from service.app import create_app
 from service.http.admission import AdmittedHttp
@@ -30,7 +31,6 @@ from service.http.unread import UnreadResponses
 from service.lifespan import check_parts
 from service.observability.logs import LOGGER, configure_logs
 from service.observability.metrics import MULTIPROC_DIR
-from service.resources import thread_budget
 from service.settings import Settings
 
 BACKLOG = 2048

@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 
 from bundle.errors import BundleError, DRepMRecError
+from bundle.resources import available_memory
 from bundle.store.store import BundleStore
 from service.engine.engine import Engine
 from service.engine.runtime import Runtime
 from service.observability.background import BackgroundLoop
 from service.observability.logs import LOGGER
-from service.resources import available_memory
 
 Outcome = Literal["unchanged", "swapped", "refused"]
 REASONS: tuple[tuple[type[Exception], str], ...] = (

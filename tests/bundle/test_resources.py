@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.resources import available_cores, available_memory, thread_budget
+from bundle.resources import available_cores, available_memory, thread_budget
 
 
 @pytest.mark.parametrize(
