@@ -22,7 +22,7 @@ PACKAGES: dict[str, set[str]] = {
 LAYERS: dict[str, list[set[str]]] = {
     "bundle": [
         {"errors", "sorted_sets"},
-        {"ids", "csr", "json_file", "types", "onnx_runtime"},
+        {"ids", "csr", "json_file", "types", "onnx_runtime", "resources"},
         {"format", "content"},
         {"catalogue", "store"},
         {"events", "search"},
@@ -39,7 +39,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"__main__"},
     ],
     "service": [
-        {"errors", "types", "redaction", "resources"},
+        {"errors", "types", "redaction"},
         {"limiter", "observability"},
         {"auth"},
         {"schemas", "settings"},

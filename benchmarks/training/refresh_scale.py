@@ -53,10 +53,10 @@ def main() -> None:
     add("--users", type=int, nargs="+", default=sizes, help="[250000 500000 1000000]")
     add("--items", type=int, default=100_000, help="items of the bundle [100000]")
     add("--dim", type=int, default=128, help="columns of the vectors [128]")
-    add("--threads", type=int, default=2, help="threads of the refresh [2]")
+    add("--processes", type=int, default=2, help="processes that encode users [2]")
     add("--dir", type=Path, help="folder for the stores, some GB [the system's temporary one]")
     options = parser.parse_args()
-    print(f"{hardware()}; {options.items:,} items × {options.dim}, {options.threads} threads\n")
+    print(f"{hardware()}; {options.items:,} items × {options.dim}, {options.processes} processes\n")
     columns = "users", "encoded, s", "in all, s", "users/s encoded", "users/s in all"
     print(f"| {' | '.join([*columns, 'anonymous MB', 'resident MB'])} |")
     print("|---|---|---|---|---|---|---|", flush=True)
@@ -80,7 +80,7 @@ def main() -> None:
                 "--events",
                 str(folder / "events.parquet"),
             ]
-            command += ["--threads", str(options.threads), "--force", "random vectors"]
+            command += ["--processes", str(options.processes), "--force", "random vectors"]
             seconds, resident, anonymous, said = measured(command)
             found = re.search(r"users encoded, (\d+) s", said)
             encoded = max(int(found[1]) if found else 0, 1)

@@ -12,6 +12,7 @@ import typer
 from bundle.errors import DRepMRecError, InputError
 from bundle.events.keys import STATE_FILE
 from bundle.events.weights import EVENT_WEIGHTS, parse_event_weights
+from bundle.resources import thread_budget
 from bundle.store.store import BundleStore
 from training.cli.options import Cache, Force, GateOptions, Store, existing_store, ranking_options
 from training.refresh.event_source import EventSource
@@ -61,6 +62,10 @@ def refresh(
     force: Force = None,
     gate_options: GateOptions = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of ONNX Runtime.")] = 1,
+    processes: Annotated[
+        int,
+        typer.Option(min=0, help="Processes that encode users on the CPU; 0: one for each core."),
+    ] = 0,
     device: Annotated[
         Literal["auto", "cpu", "cuda"],
         typer.Option(
@@ -140,6 +145,7 @@ def refresh(
     options = RefreshOptions(
         items=items,
         threads=threads,
+        processes=processes or thread_budget(1),
         device=device,
         gate_options=ranking_options(gate_options),
         forced=force,

@@ -42,7 +42,9 @@ class RefreshOptions:
 
     Attributes:
         items: table or folder of items, see `changes_from_files`; None for none.
-        threads: threads of ONNX Runtime.
+        threads: threads of ONNX Runtime in this process.
+        processes: number of processes that encode users, on one thread each; with 1, or on a GPU,
+            this process does.
         device: device of the encoders; `auto` is a GPU if ONNX Runtime can use one.
         gate_options: options of each ranking that the gate compares; None for none.
         forced: reason to publish even if the gate refuses; None for none.
@@ -53,6 +55,7 @@ class RefreshOptions:
 
     items: Path | None = None
     threads: int = 1
+    processes: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gate_options: RankingOptions | None = None
     forced: str | None = None
@@ -132,7 +135,8 @@ def refresh_bundle(
         spill_folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=work)))
         spill = spill_events(live, items, archive, parts, known.erased, spill_folder)
         started = time.monotonic()
-        users = next_users(live, items, spill, work)
+        on_cpu = live.user_encoder.provider == CPU
+        users = next_users(live, items, spill, work, options.processes if on_cpu else 1)
         seconds = time.monotonic() - started
         options.say(
             f"{len(users.encoded):,} of {spill.n_users:,} users encoded, {seconds:.0f} s, "

@@ -52,10 +52,11 @@ class Spill:
         """V."""
         return len(self.kept) + len(self.new)
 
-    def block(self, start: int) -> NDArray[Any]:
-        """Events of the block that starts with this user."""
-        path = _path(self.folder, start // BLOCK_USERS)
-        return np.fromfile(path, EVENT) if path.exists() else np.empty(0, EVENT)
+
+def events_of_block(folder: Path, block: int) -> NDArray[Any]:
+    """Events [n] of a block, by its number, in a spill's folder."""
+    path = _path(folder, block)
+    return np.fromfile(path, EVENT) if path.exists() else np.empty(0, EVENT)
 
 
 def spill_events(

@@ -100,3 +100,15 @@ def archived_events(store: BundleStore) -> list[dict[str, object]]:
     """Rows of the archive that refreshes keep in a store."""
     paths = sorted((Path(store.root) / "events").iterdir())
     return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def assert_same(one: Bundle, other: Bundle) -> None:
+    """Fail unless two bundles have the same content, bit for bit."""
+    assert one.users.ids == other.users.ids
+    assert one.items.ids == other.items.ids
+    assert one.item_table.equals(other.item_table)
+    assert one.manifest.taken == other.manifest.taken
+    for name in ("user_vectors", "item_vectors", "item_parts", "seen_weights", "popularity"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    np.testing.assert_array_equal(one.seen.indptr, other.seen.indptr)
+    np.testing.assert_array_equal(one.seen.indices, other.seen.indices)

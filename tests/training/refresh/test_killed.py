@@ -13,9 +13,14 @@ import numpy as np
 import pytest
 
 from bundle.catalogue.overlay import ItemChange
-from bundle.format.reader import Bundle
 from bundle.store.store import BundleStore
-from tests.support.data.event_logs import StateWriter, features, random_events, store_with_bundle
+from tests.support.data.event_logs import (
+    StateWriter,
+    assert_same,
+    features,
+    random_events,
+    store_with_bundle,
+)
 from tests.support.running.processes import count_files
 from tests.support.waiting import DEADLINE
 
@@ -92,17 +97,6 @@ def refresher() -> Iterator[Refresher]:
     one.close()
 
 
-def same(one: Bundle, other: Bundle) -> None:
-    assert one.users.ids == other.users.ids
-    assert one.items.ids == other.items.ids
-    assert one.item_table.equals(other.item_table)
-    assert one.manifest.taken == other.manifest.taken
-    for name in ("user_vectors", "item_vectors", "item_parts", "seen_weights", "popularity"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    np.testing.assert_array_equal(one.seen.indptr, other.seen.indptr)
-    np.testing.assert_array_equal(one.seen.indices, other.seen.indices)
-
-
 MOMENTS: list[Callable[[Path], bool] | None] = [
     None,  # any
     lambda root: (root / "events").exists(),
@@ -158,6 +152,6 @@ def test_kill_9_at_any_moment(refresher: Refresher, tmp_path: Path) -> None:
                 )
             )
         refresher.finish(root)
-        same(BundleStore(root).load(), expected)
+        assert_same(BundleStore(root).load(), expected)
         assert not list((root / "bundles").glob(".staging-*"))
     assert len(stages) >= 3, f"the kills hit the same moments: {stages}"
