@@ -151,6 +151,7 @@ def one_size(
         "projected_from_steps": None if meter.epochs else len(meter.steps),
         "setup_seconds": meter.built.wall,
         "setup_cpu": meter.built.cpu,
+        "valid": [epoch["recall@20"] for epoch in meter.progress.history],
         "best_epoch": best,
         "best_seconds": meter.epochs[best - 1].wall if best else None,
         "finished": finished,
@@ -179,6 +180,9 @@ def print_size(row: dict[str, Any]) -> None:
         + (f", on the GPU {row['cuda_mib']:.0f} MiB" if row["cuda_mib"] else ""),
         flush=True,
     )
+    if row["valid"]:
+        found = ", ".join(f"{value:.4f}" for value in row["valid"])
+        print(f"  valid recall@20 after each epoch: {found}", flush=True)
 
 
 def exponent(pairs: Sequence[float], values: Sequence[float]) -> float:
