@@ -10,7 +10,7 @@ DEMO ?= demo
 PARALLEL := --numprocesses 2 --dist loadfile
 PORT ?= 8000
 
-.PHONY: help demo test test-fast coverage faults lint types unit lock openapi cli settings chart promtool image clean
+.PHONY: help demo test test-fast coverage faults lint types unit lock openapi cli settings chart promtool chromium runbook image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -82,6 +82,15 @@ lock: ## pin what a fresh environment gets today
 		for p in json.load(open('build/lock.json'))['install']]" \
 		| sed '/^drepmrec=/d; s/+.*//' | LC_ALL=C sort -uft= -k1,1 - build/lock.txt >requirements.lock
 	build/lock/bin/python scripts/hashes.py >build/hashes && mv build/hashes requirements.hashes
+
+chromium: ## Chromium for the tests of the studio, from Debian's packages
+	rm -rf build/chromium && mkdir -p build/chromium/debs
+	cd build/chromium/debs && apt-get download $$(apt-get install --simulate chromium \
+		| sed -n 's/^Inst \(\S*\) .*/\1/p')
+	for package in build/chromium/debs/*.deb; do dpkg-deb --extract $$package build/chromium; done
+
+runbook: $(VENV)/.dev ## write the studio's runbook from docs/guide/operations.md
+	$(BIN)/python scripts/runbook.py
 
 image: ## build both images, with $(DOCKER) and DOCKER_OPTIONS (docs/guide/image.md)
 	for target in service training; do \

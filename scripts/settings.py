@@ -18,7 +18,7 @@ GROUPS = {
     "Process": ["host", "port", "workers", "threads", "drain_seconds", "log_level", "otel"],
     "HTTP": [
         *("max_connections", "max_concurrency", "max_wait", "request_timeout", "max_body"),
-        *("max_id_length", "cors_origins", "docs", "pictures", "pages_ttl"),
+        *("max_id_length", "cors_origins", "docs", "pictures", "studio", "pages_ttl"),
     ],
     "Access": ["keys", "open_metrics"],
     "Events and items": [

@@ -7,7 +7,19 @@ from typing import Any
 from fastapi import FastAPI
 
 from bundle.format.reader import Bundle
-from service.api import admin, browse, docs, events, items, recommend, similar, users
+from service.api import (
+    admin,
+    audience,
+    bundles,
+    docs,
+    events,
+    items,
+    pictures,
+    recommend,
+    similar,
+    studio,
+    users,
+)
 from service.api.openapi_security import TAGS, describe_access
 from service.auth.key_store import KeyStore
 from service.http.error_handlers import handle_errors
@@ -24,7 +36,7 @@ Every error has the shape of `ErrorBody`: also unknown paths (404), wrong method
 not valid HTTP (400, 408, 431). HEAD is answered wherever GET is. Bodies may be compressed with gzip
 or deflate.
 Every response has an `X-Request-ID`: that of the request if it has a valid one."""
-RESOURCES = (recommend, similar, items, events, users, admin)
+RESOURCES = (recommend, similar, items, pictures, audience, events, users, admin, bundles)
 """Modules with the endpoints, each as `router`."""
 
 
@@ -49,7 +61,7 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
     keys = KeyStore(settings.keys, metrics) if settings.keys else None
 
     # The lifespan takes it out, so that nothing keeps a bundle that a reload replaces.
-    bundles = [bundle]
+    given = [bundle]
     del bundle
 
     @asynccontextmanager
@@ -58,12 +70,12 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
             for part in (tracing, keys):
                 if part is not None:
                     await stack.enter_async_context(part)
-            runtime, reloader = await stack.enter_async_context(
-                open_runtime(settings, metrics, bundles.pop())
+            runtime, reloader, beside = await stack.enter_async_context(
+                open_runtime(settings, metrics, given.pop())
             )
-            app.state.runtime, app.state.reloader = runtime, reloader
+            app.state.runtime, app.state.reloader, app.state.beside = runtime, reloader, beside
             limiter = runtime.limiter
-            del runtime, reloader
+            del runtime, reloader, beside
             yield {"limiter": limiter, "metrics": metrics}
 
     app = LayeredFastAPI(
@@ -85,8 +97,8 @@ def create_app(settings: Settings, bundle: Bundle | None = None) -> FastAPI:
         app.router.routes += resource.router.routes
     if settings.docs:
         app.include_router(docs.router)
-    if settings.pictures is not None:
-        app.include_router(browse.browse_router(settings.pictures))
+    if settings.studio:
+        app.include_router(studio.router)
     fast_routes = [route for route in app.routes if isinstance(route, FastRoute)]
     app.add_layers(build_stack(settings, metrics, fast_routes, keys, tracing))
     handle_errors(app)

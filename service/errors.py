@@ -5,12 +5,14 @@ DRepMRecError                      (bundle.errors)
     ├── InvalidParameterError    a parameter is missing, malformed or out of range
     ├── UnknownItemError         there is no such item
     ├── UnknownUserError         there is no such user
+    ├── UnknownBundleError       the store has no such bundle
     ├── UnknownPathError         there is no such endpoint
     ├── MethodNotAllowedError    the endpoint has other methods
     ├── BodyTooLargeError        the body is longer than the service accepts
     ├── BundleRefusedError       the store's live bundle cannot be served
     ├── CursorExpiredError       the cursor's ranking is no longer kept
     ├── StateUnavailableError    events or changes may not have been stored; try again
+    ├── StoreUnavailableError    the store cannot be used; try again
     ├── UnauthorizedError        an API key is required, and there is none or an unknown one
     ├── ForbiddenError           the key lacks the scope
     ├── RateLimitedError         the key exceeded its rate; try again later
@@ -30,6 +32,9 @@ defect: it is logged with the request id, and the client gets no details.
 from typing import ClassVar
 
 from bundle.errors import DRepMRecError
+
+SHOWN = 60
+"""Maximum number of characters of a wrong value that an error repeats."""
 
 
 class RequestError(DRepMRecError):
@@ -65,6 +70,15 @@ class UnknownUserError(RequestError):
     """There is no such user."""
 
     code = "unknown_user"
+
+
+class UnknownBundleError(RequestError):
+    """The store has no such bundle, or no report on it."""
+
+    code = "unknown_bundle"
+
+    def __init__(self, version: str) -> None:
+        super().__init__(f"version: there is no {version[:SHOWN]!r} in the store", "version")
 
 
 class UnknownPathError(RequestError):
@@ -118,6 +132,13 @@ class OverloadedError(RequestError):
 
     code = "overloaded"
     retry_after = 1
+
+
+class StoreUnavailableError(RequestError):
+    """The store cannot be read or written, or somebody else is publishing."""
+
+    code = "store_unavailable"
+    retry_after = 5
 
 
 class UnauthorizedError(RequestError):

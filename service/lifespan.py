@@ -14,6 +14,7 @@ from bundle.json_file import read_json_file
 from bundle.resources import thread_budget
 from bundle.store.store import BundleStore
 from service.auth.key_file import read_key_file
+from service.engine.beside import BundleBeside
 from service.engine.engine import Engine, build_engine
 from service.engine.experiments import Experiment, why_unfit
 from service.engine.reload import Reloader
@@ -72,8 +73,8 @@ def check_parts(settings: Settings, store: BundleStore, bundle: Bundle) -> None:
 @asynccontextmanager
 async def open_runtime(
     settings: Settings, metrics: Metrics, bundle: Bundle | None
-) -> AsyncIterator[tuple[Runtime, Reloader]]:
-    """The runtime and the reloader of a process, closed on exit.
+) -> AsyncIterator[tuple[Runtime, Reloader, BundleBeside]]:
+    """The runtime of a process, its reloader and the bundle beside, closed on exit.
 
     Args:
         settings: the configuration.
@@ -143,6 +144,7 @@ async def open_runtime(
         runtime.check_arms()
         reloader = Reloader(runtime, store, load, settings.reload_poll)
         await stack.enter_async_context(reloader)
+        beside = await stack.enter_async_context(BundleBeside(runtime, store, load))
         version, manifest = engine.bundle.version, engine.bundle.manifest
         metrics.set_bundle(version, manifest.index.kind, manifest.created_at)
         del engine
@@ -152,7 +154,7 @@ async def open_runtime(
         gc.freeze()
         gc.set_threshold(GARBAGE)
         LOGGER.info("serving", bundle_version=version, threads=threads)
-        yield runtime, reloader
+        yield runtime, reloader, beside
         LOGGER.info("stopped")
 
 

@@ -82,8 +82,11 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[int, Field(ge=0)] = 20
     """Maximum time to finish running requests after SIGTERM, in seconds."""
     pictures: Path | None = None
-    """Folder that the image paths of the items table are relative to; adds HTML pages under
-    /browse. [none: no pages]"""
+    """Folder that the image paths of the items table are relative to, for /pictures. [none: no
+    pictures]"""
+    studio: bool = False
+    """Page /studio for looking at users, items, bundles and metrics; if false, there is none. Its
+    files need no API key; what it shows comes from the API, with a key that has all scopes."""
     keys: Path | None = None
     """JSON file with the accepted API keys. [none: no key is needed]"""
     open_metrics: bool = True

@@ -120,3 +120,17 @@ def test_other_paths_below_recommend_take_no_post(service: RunningService) -> No
     response = service.post("/recommend/user-1", json={})
     assert response.status_code == 405
     assert service.get("/recommend/items").json()["fallback_reason"] == "unknown_user"
+
+
+def test_an_explanation_names_parts_and_liked_items(
+    service: RunningService, published: Published
+) -> None:
+    answer = ask(service, items=items(5, 6), disliked=["item-7"], explain=True, weights="image:2")
+    assert len(answer["items"]) == 20
+    for item in answer["items"]:
+        assert sum(item["parts"].values()) == pytest.approx(item["score"], abs=1e-4)
+        assert list(item["parts"]) == [part.name for part in published.contents.parts]
+        assert {one["item_id"] for one in item["because"]} <= {"item-5", "item-6"}
+    assert any(item["because"] for item in answer["items"])
+    popular = ask(service, items=[{"item_id": "new"}], explain=True)
+    assert not any("parts" in item for item in popular["items"])

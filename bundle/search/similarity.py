@@ -1,5 +1,6 @@
 """Similar items: exact search by cosine, for which the index is not built."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from bundle.types import NO_ITEMS, Floats, Rows
 FUSED = "fused"
 NOWHERE = -2.0
 """Stands for the cosine of an item that must not be returned; below every real cosine."""
+NOTHING = TopK(NO_ITEMS, np.empty(0, np.float32))
 
 
 def without_popularity(manifest: Manifest) -> int:
@@ -82,29 +84,36 @@ class Similarities:
         is not what the index was built for.
         """
         n_bundle = len(self._bundle.items)
-        directions = self._by(by)
-        overlay = catalogue.overlay
-        groups = [directions]
-        if by == FUSED and len(overlay.added):
-            groups.append(Directions.of(overlay.vectors[:, : self.columns]))
-        if item_idx >= n_bundle and by != FUSED:
-            return TopK(NO_ITEMS, np.empty(0, np.float32))
-        mine = groups[0] if item_idx < n_bundle else groups[1]
-        row = item_idx if item_idx < n_bundle else item_idx - n_bundle
-        length = mine.lengths[row]
-        if length == 0.0:
-            return TopK(NO_ITEMS, np.empty(0, np.float32))
-        query = np.asarray(mine.vectors[row]) / length
-        cosines = np.concatenate([group.cosines(query) for group in groups])
-        cosines[overlay.hidden] = NOWHERE
-        if allowed is not None:
-            elsewhere = np.ones(len(catalogue), np.bool_)
-            elsewhere[allowed] = False
-            cosines[elsewhere[: len(cosines)]] = NOWHERE
-        wanted = min(k + 1, len(cosines))
-        nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
-        nearest = nearest[cosines[nearest] > NOWHERE]
-        return best_of(nearest, cosines[nearest], k, np.array([item_idx], np.int32))
+        if by != FUSED:
+            if item_idx >= n_bundle:
+                return NOTHING
+            directions = self._by(by)
+            query = np.asarray(directions.vectors[item_idx])
+            return _nearest(catalogue, [directions], query, k, allowed, item_idx)
+        query = catalogue.vectors(np.array([item_idx], np.int32))[0]
+        return self.similar_to(catalogue, query, k, allowed, item_idx)
+
+    def similar_to(
+        self,
+        catalogue: Catalogue,
+        vector: Floats,
+        k: int,
+        allowed: Rows | None = None,
+        item_idx: int = -1,
+    ) -> TopK:
+        """Items whose fused vectors have the largest cosine with a vector [D].
+
+        Args:
+            catalogue: the items as they are now.
+            vector: of an item, which the catalogue need not have.
+            k: how many.
+            allowed: item_idx that may come back; all by default.
+            item_idx: of the item itself, which does not come back.
+        """
+        groups = [self._directions[FUSED]]
+        if len(catalogue.overlay.added):
+            groups.append(Directions.of(catalogue.overlay.vectors[:, : self.columns]))
+        return _nearest(catalogue, groups, vector[: self.columns], k, allowed, item_idx)
 
     def _by(self, name: str) -> Directions:
         """Directions by a part, computed at first use; two threads at once compute the same."""
@@ -114,3 +123,27 @@ class Similarities:
             columns = self._bundle.manifest.part_columns(number)
             found = self._directions[name] = Directions.of(self._bundle.item_parts[:, columns])
         return found
+
+
+def _nearest(
+    catalogue: Catalogue,
+    groups: Sequence[Directions],
+    query: Floats,
+    k: int,
+    allowed: Rows | None,
+    item_idx: int,
+) -> TopK:
+    """The k best cosines with a query among directions, in the order of item_idx."""
+    length = np.linalg.norm(query)
+    if length == 0.0:
+        return NOTHING
+    cosines = np.concatenate([group.cosines(query / length) for group in groups])
+    cosines[catalogue.overlay.hidden] = NOWHERE
+    if allowed is not None:
+        elsewhere = np.ones(len(catalogue), np.bool_)
+        elsewhere[allowed] = False
+        cosines[elsewhere[: len(cosines)]] = NOWHERE
+    wanted = min(k + 1, len(cosines))
+    nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
+    nearest = nearest[cosines[nearest] > NOWHERE]
+    return best_of(nearest, cosines[nearest], k, np.array([item_idx], np.int32))

@@ -71,6 +71,11 @@ async def info(runtime: CurrentRuntime, engine: CurrentEngine) -> Info:
             dim=manifest.dim,
             parts=[PartInfo(**part.model_dump()) for part in manifest.parts],
             modalities=manifest.modalities,
+            columns={
+                field.name: str(field.type)
+                for field in engine.bundle.item_table.schema
+                if field.name != "item_id"
+            },
             index=manifest.index.kind,
             index_recall=manifest.index.recall,
             report=engine.bundle.report,

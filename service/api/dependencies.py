@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from service.engine.beside import BundleBeside
 from service.engine.engine import Engine
 from service.engine.reload import Reloader
 from service.engine.runtime import Runtime
@@ -37,9 +38,16 @@ async def current_reloader(request: Request) -> Reloader:
     return reloader
 
 
+async def current_beside(request: Request) -> BundleBeside:
+    """The bundle beside the served one."""
+    beside: BundleBeside = request.app.state.beside
+    return beside
+
+
 CurrentRuntime = Annotated[Runtime, Depends(current_runtime)]
 CurrentEngine = Annotated[Engine, Depends(current_engine)]
 CurrentReloader = Annotated[Reloader, Depends(current_reloader)]
+CurrentBeside = Annotated[BundleBeside, Depends(current_beside)]
 
 
 async def _limited(request: Request, runtime: CurrentRuntime) -> AsyncIterator[None]:

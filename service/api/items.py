@@ -12,6 +12,7 @@ from bundle.catalogue.overlay import ItemChange, column_values, encode_item
 from bundle.errors import InputError
 from bundle.events.records import pack_change
 from bundle.format.reader import Bundle
+from bundle.types import Vector
 from service.api.dependencies import CurrentRuntime, ItemId, ItemIdPath, Limited, state_errors
 from service.api.openapi_errors import error_responses
 from service.engine.runtime import Runtime
@@ -23,6 +24,7 @@ from service.schemas.items import (
     MAX_CONTENTS,
     Item,
     ItemBatch,
+    ItemContent,
     ItemsAccepted,
     ItemUpdate,
 )
@@ -146,7 +148,7 @@ async def _changes(
 
 
 async def _encoded(
-    runtime: Runtime, bodies: Sequence[ItemUpdate], places: Sequence[str]
+    runtime: Runtime, bodies: Sequence[ItemContent], places: Sequence[str]
 ) -> Sequence[Features]:
     """The features that are extracted from the updates' content, by modality."""
     given = [body.content or {} for body in bodies]
@@ -167,20 +169,40 @@ async def _encoded(
     return await runtime.content.encode(given, fields)
 
 
+async def item_vector(runtime: Runtime, body: ItemContent) -> Vector:
+    """The vector [D] that the item encoder makes of a request's features and content.
+
+    Raises:
+        InvalidParameterError: there are none, or they do not fit the bundle.
+    """
+    [encoded] = await _encoded(runtime, [body], [""])
+    bundle = runtime.engine.bundle
+    features = _features(bundle, body, encoded, "")
+    if features is None:
+        raise InvalidParameterError("features: are required for a new item", "features")
+    return encode_item(bundle.item_encoder, features)
+
+
+def _features(bundle: Bundle, body: ItemContent, encoded: Features, place: str) -> Features | None:
+    """The features of an item, those from its content included, that its bundle can encode."""
+    if body.features is None and not encoded:
+        return None
+    given = (body.features or {}).items()
+    features = {name: np.array(row, np.float32) for name, row in given} | encoded
+    try:
+        encode_item(bundle.item_encoder, features)
+    except InputError as error:
+        field = f"{place}features"
+        raise InvalidParameterError(f"{field}: {error}", field) from None
+    return features
+
+
 def _change(
     bundle: Bundle, item_id: str, body: ItemUpdate, encoded: Features, place: str
 ) -> ItemChange:
     """The change of one item; `encoded` are the features from its content."""
-    features: Features | None = None
-    if body.features is not None or encoded:
-        given = (body.features or {}).items()
-        features = {name: np.array(row, np.float32) for name, row in given} | encoded
-        try:
-            encode_item(bundle.item_encoder, features)
-        except InputError as error:
-            field = f"{place}features"
-            raise InvalidParameterError(f"{field}: {error}", field) from None
-    elif item_id not in bundle.items:
+    features = _features(bundle, body, encoded, place)
+    if features is None and item_id not in bundle.items:
         field = f"{place}features"
         raise InvalidParameterError(f"{field}: are required for a new item", field)
     columns = body.columns

@@ -12,6 +12,8 @@ EXAMPLES: Mapping[str, tuple[str, str | None]] = {
     "invalid_parameter": ("k: must be at least 1, got '0'", "k"),
     "unknown_item": ("item_id: there is no such item", "item_id"),
     "unknown_user": ("user_id: there is no such user", "user_id"),
+    "unknown_bundle": ("version: there is no '20260101T000000Z-00000000' in the store", "version"),
+    "store_unavailable": ("the store cannot be read or written, or is locked", None),
     "body_too_large": ("the body has more than 1000000 bytes", None),
     "bundle_refused": (
         "20260314T091500Z-5f0c2a71: cannot be served (damaged); the log has the details",

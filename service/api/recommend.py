@@ -141,6 +141,9 @@ async def recommend_for_items(query: SessionRequest, runtime: CurrentRuntime) ->
     else:
         top = await engine.search(vector, options)
         body = encode("session", None, degraded, unknown, top)
+        if query.explain:
+            liked = rows[known & (np.array(weights) > 0)]
+            body = await engine.explain(body, vector, liked, options, top)
     return Response(body, media_type="application/json")
 
 
@@ -150,10 +153,7 @@ async def _recommend_user(runtime: Runtime, user_id: str, query: UserQuery) -> b
     engine = runtime.engine_of(arm)
     if arm is not None:
         query = arm.apply(query)
-    profile, options, top = await engine.rank(user_id, query)
-    response = engine.encoder.recommendations(user_id, profile, top, arm)
+    response, top = await engine.answer(user_id, query, arm)
     if runtime.shadow is not None:
         runtime.shadow.sample(runtime.shadow_engine, user_id, query, engine, top)
-    if not query.explain or profile.vector is None:
-        return response
-    return await engine.explain(response, profile, options, top)
+    return response

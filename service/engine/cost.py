@@ -15,7 +15,7 @@ Requests for one user stay far below MAX_COST, whatever they ask for; a batch is
 """
 
 from bundle.search.options import SearchOptions
-from service.schemas.recommend import SearchQuery, UserQuery
+from service.schemas.recommend import SearchQuery
 
 MAX_COST = 300_000
 """Maximum cost of a request: a third of a second of one core."""
@@ -40,8 +40,7 @@ def user_cost(query: SearchQuery, k: int | None = None) -> int:
         k: number of results, if not the query's.
     """
     options = len(query.boost) + bool(query.weights) + (query.filter is not None)
-    explain = isinstance(query, UserQuery) and query.explain
-    return _points(k or query.k, options, bool(query.diversity), explain)
+    return _points(k or query.k, options, bool(query.diversity), query.explain)
 
 
 def text_cost(query: SearchQuery) -> int:

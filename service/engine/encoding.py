@@ -22,6 +22,7 @@ from bundle.search.explanation import score_parts, top_shares
 from bundle.search.options import SearchOptions
 from bundle.search.topk import TopK
 from bundle.sorted_sets import is_member
+from bundle.types import Rows, Vector
 from service.engine.experiments import Arm
 from service.engine.profiles import UserProfile
 from service.observability.metrics import Stage
@@ -110,19 +111,19 @@ class ResponseEncoder:
 
     @_timed
     def explained(
-        self, response: bytes, profile: UserProfile, options: SearchOptions, top: TopK
+        self, response: bytes, vector: Vector, history: Rows, options: SearchOptions, top: TopK
     ) -> bytes:
         """A response with `parts` and `because` for each item.
 
         Args:
             response: the JSON without them.
-            profile: the user's profile.
+            vector: [D] of the user or session.
+            history: item_idx of what they liked.
             options: of the search; parts are scaled by its weights, boosts are a part.
             top: the items of the response.
         """
         found = orjson.loads(response)
-        assert profile.vector is not None
-        parts = score_parts(self._catalogue, profile.vector, top.item_idx)
+        parts = score_parts(self._catalogue, vector, top.item_idx)
         if options.weights is not None:
             weighted = zip(parts, options.weights, strict=True)
             parts = {name: weight * parts[name] for name, weight in weighted}
@@ -134,7 +135,6 @@ class ResponseEncoder:
         rounded = [np.round(values.astype(float), 6).tolist() for values in parts.values()]
         known = (top.item_idx < self._catalogue.n_bundle).tolist()
         nothing = dict.fromkeys(parts)
-        history = profile.history
         ids = self._catalogue.item_ids(history.tolist())
         best, shares = top_shares(self._catalogue, history, top.item_idx, REASONS)
         reasons = zip(best.tolist(), np.round(shares.astype(float), 6).tolist(), strict=True)
@@ -227,18 +227,22 @@ class ResponseEncoder:
     @_timed
     def similar_items(self, item_id: str, degraded: bool, top: TopK) -> bytes:
         """The JSON of `SimilarItems`."""
+        return b'{"item_id":%b,"bundle_version":%b,"degraded":%b,"items":[%b]}' % (
+            orjson.dumps(item_id),
+            self._version,
+            b"true" if degraded else b"false",
+            self.similar_list(top),
+        )
+
+    def similar_list(self, top: TopK) -> bytes:
+        """The JSON of `SimilarItem`s, separated by commas."""
         rows = top.item_idx.tolist()
         pieces: list[bytes] = []
         for row, opening, score, rank in zip(
             rows, self._openings_of(rows), _score_literals(top), self._open_ranks, strict=False
         ):
             pieces += (opening, score, rank, self._title(row))
-        return b'{"item_id":%b,"bundle_version":%b,"degraded":%b,"items":[%b]}' % (
-            orjson.dumps(item_id),
-            self._version,
-            b"true" if degraded else b"false",
-            b"".join(pieces)[:-1],
-        )
+        return b"".join(pieces)[:-1]
 
 
 def _closing(title: pa.Scalar) -> bytes:

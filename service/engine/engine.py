@@ -20,11 +20,12 @@ from bundle.search.recommender import Recommender
 from bundle.search.similarity import FUSED
 from bundle.search.topk import TopK
 from bundle.sorted_sets import union
-from bundle.types import NO_ITEMS, Rows
+from bundle.types import NO_ITEMS, Rows, Vector
 from service.cache.user_vectors import LocalVectorCache, UserVectors
 from service.engine.batching import SearchBatches
 from service.engine.cost import CHARACTER, INLINE, explanation_cost, search_cost, text_cost
 from service.engine.encoding import ResponseEncoder
+from service.engine.experiments import Arm
 from service.engine.item_overlay import ItemOverlays
 from service.engine.profiles import UserProfile, UserProfiles
 from service.engine.recall_monitor import RecallMonitor
@@ -142,6 +143,11 @@ class Engine:
         self.metrics.search_seconds.observe(perf_counter() - started)
         return top
 
+    async def similar_to(self, vector: Vector, k: int) -> TopK:
+        """The k items most similar to one that the catalogue need not have, by its vector [D]."""
+        similarities = self.recommender.similarities
+        return await self._run(k, similarities.similar_to, self.catalogue, vector, k)
+
     def known_item(self, item_id: str) -> int:
         """The item_idx of an item.
 
@@ -192,12 +198,23 @@ class Engine:
         except OptionError as error:
             raise InvalidParameterError(str(error), error.field) from None
 
+    async def answer(
+        self, user_id: str, query: UserQuery, arm: Arm | None = None
+    ) -> tuple[bytes, TopK]:
+        """The JSON of `Recommendations` for one user, and its items; raises as `rank`."""
+        profile, options, top = await self.rank(user_id, query)
+        response = self.encoder.recommendations(user_id, profile, top, arm)
+        if query.explain and profile.vector is not None:
+            vector, history = profile.vector, profile.history
+            response = await self.explain(response, vector, history, options, top)
+        return response, top
+
     async def explain(
-        self, response: bytes, profile: UserProfile, options: SearchOptions, top: TopK
+        self, response: bytes, vector: Vector, history: Rows, options: SearchOptions, top: TopK
     ) -> bytes:
         """A response with `parts` and `because`; see `ResponseEncoder.explained`."""
-        cost = explanation_cost(len(top.item_idx), len(profile.history))
-        arguments = response, profile, options, top
+        cost = explanation_cost(len(top.item_idx), len(history))
+        arguments = response, vector, history, options, top
         if cost <= INLINE:  # whatever the number of items
             return self.encoder.explained(*arguments)
         loop = asyncio.get_running_loop()

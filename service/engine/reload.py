@@ -58,6 +58,9 @@ class ReloadOutcome(NamedTuple):
 class Reloader:
     """Follows the pointer of a store; `async with` it.
 
+    Attributes:
+        store: the store.
+
     Args:
         runtime: holds the engine that is replaced.
         store: the store whose pointer is followed.
@@ -69,7 +72,7 @@ class Reloader:
         self, runtime: Runtime, store: BundleStore, load: Callable[[str], Engine], seconds: float
     ) -> None:
         self._runtime = runtime
-        self._store = store
+        self.store = store
         self._load = load
         self._seconds = seconds
         self._refused: str | None = None
@@ -77,7 +80,7 @@ class Reloader:
         self.refusal: str | None = None
         """Reason why the live bundle is not served, when that was last tried; None if it is."""
         self._one_at_a_time = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, "loader", initializer=_give_way)
+        self._loader = ThreadPoolExecutor(1, "loader", initializer=give_way)
         self._following: BackgroundLoop | None = None
 
     async def __aenter__(self) -> Self:
@@ -103,7 +106,7 @@ class Reloader:
             running = self._runtime.engine.bundle.version
             candidate: str | None = None
             try:
-                candidate = await asyncio.to_thread(self._store.current)
+                candidate = await asyncio.to_thread(self.store.current)
                 if candidate == running:
                     self._served()
                     return ReloadOutcome("unchanged", running)
@@ -141,12 +144,7 @@ class Reloader:
         return ReloadOutcome("refused", running, shown)
 
     def _prepare(self, version: str) -> Engine:
-        left = available_memory()
-        needed = int(self._store.manifest(version).size * ROOM)
-        if left is not None and needed > left:
-            raise MemoryError(
-                f"{version}: needs about {needed:,} bytes of memory, {left:,} are available"
-            )
+        check_memory(self.store, version)
         engine = self._load(version)
         users = [engine.bundle.users.get(user) for user in self._runtime.recent_users(WARM_USERS)]
         rows = np.array([row for row in users if row is not None], np.int32)
@@ -159,7 +157,17 @@ class Reloader:
         await self.look(again=False)
 
 
-def _give_way() -> None:
+def check_memory(store: BundleStore, version: str) -> None:
+    """Raise MemoryError if a bundle does not fit into the free memory."""
+    left = available_memory()
+    needed = int(store.manifest(version).size * ROOM)
+    if left is not None and needed > left:
+        raise MemoryError(
+            f"{version}: needs about {needed:,} bytes of memory, {left:,} are available"
+        )
+
+
+def give_way() -> None:
     """Give requests priority over loading where cores are short."""
     if sys.platform == "linux":  # elsewhere threads have no niceness of their own
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADER_NICENESS)

@@ -38,7 +38,7 @@ class Runtime:
         state: events and changes that outlive bundles.
         feed: changes of items and erased users.
         engine: the engine of the live bundle. Read it once per request: a reload replaces it.
-        others: engines of an experiment's arms and of the shadow, by version.
+        others: engines of an experiment's arms, of the shadow and of a comparison, by version.
         experiment: the running experiment, if any.
         shadow: compares responses with another bundle's, if configured.
         content: extracts features from texts and images, if configured.
@@ -116,6 +116,12 @@ class Runtime:
         self.metrics.set_bundle(engine.bundle.version, manifest.index.kind, manifest.created_at)
         self.metrics.swaps.inc()
 
+    async def add(self, engine: Engine) -> None:
+        """Serve a bundle beside the live one, with the items as they are now."""
+        async with self.feed.paused():
+            engine = await self._with_changes(engine, self.feed.changed)
+            self.others[engine.bundle.version] = engine
+
     async def apply(self, items: Collection[str], users: Collection[str]) -> None:
         """Take in changed items and forget erased users; the change feed calls it."""
         for engine in (self.engine, *self.others.values()):
@@ -123,8 +129,10 @@ class Runtime:
                 engine.profiles.forget(user_id)
         if not items:
             return
-        for version, other in self.others.items():
-            self.others[version] = await self._with_changes(other, items)
+        for version, other in [*self.others.items()]:
+            changed = await self._with_changes(other, items)
+            if version in self.others:  # a comparison may have ended
+                self.others[version] = changed
         self.engine = await self._with_changes(self.engine, items)
         self._count_items()
 

@@ -75,6 +75,9 @@ class BundleInfo(Schema):
     dim: int
     parts: list[PartInfo]
     modalities: dict[str, int] = Field(description="number of features of each modality")
+    columns: dict[str, str] = Field(
+        description="type of each column of the items, which filters can use, as Arrow names it"
+    )
     index: Literal["flat", "ivf"]
     index_recall: float
     report: dict[str, Any] = Field(description="the evaluation at publication")
@@ -116,6 +119,7 @@ class Info(Schema):
                         {"name": "popularity", "start": 128, "stop": 129},
                     ],
                     "modalities": {"image": 128},
+                    "columns": {"title": "string", "category": "string", "price": "double"},
                     "index": "flat",
                     "index_recall": 1.0,
                     "report": {"recall@20": 0.1209},

@@ -31,7 +31,14 @@ Content = Annotated[
 ]
 
 
-class ItemUpdate(Schema):
+class ItemContent(Schema):
+    """What the vector of an item is made of."""
+
+    features: Features | None = None
+    content: Content | None = None
+
+
+class ItemUpdate(ItemContent):
     """Body of `PUT /items/{item_id}`."""
 
     model_config = ConfigDict(
@@ -47,8 +54,6 @@ class ItemUpdate(Schema):
         },
     )
 
-    features: Features | None = None
-    content: Content | None = None
     columns: Columns | None = None
 
 

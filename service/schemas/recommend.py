@@ -1,6 +1,6 @@
 """Schemas of `/recommend` and `/similar`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -36,6 +36,9 @@ class SearchQuery(Schema):
     diversity: Diversity = 0.0
     weights: Weights = None
     boost: Boosts = Field(default_factory=list)
+    explain: Annotated[
+        bool, Field(description="add to each item what its score is made of", examples=[True])
+    ] = False
 
 
 class UserQuery(SearchQuery):
@@ -44,9 +47,6 @@ class UserQuery(SearchQuery):
     exclude_seen: Annotated[
         bool, Field(description="omit the items that the user has interacted with", examples=[True])
     ] = True
-    explain: Annotated[
-        bool, Field(description="add to each item what its score is made of", examples=[True])
-    ] = False
 
 
 class RecommendQuery(UserQuery):
@@ -147,27 +147,27 @@ class ExperimentExposure(Schema):
     arm: str
 
 
+ANSWER: dict[str, Any] = {
+    "user_id": "u-1042",
+    "bundle_version": "20260314T091500Z-5f0c2a71",
+    "source": "known_user",
+    "fallback_reason": None,
+    "cache": "miss",
+    "degraded": False,
+    "vector_age": 5400,
+    "experiment": None,
+    "items": [
+        {"item_id": "i-77", "score": 0.8312, "rank": 1},
+        {"item_id": "i-3", "score": 0.8069, "rank": 2},
+    ],
+}
+"""An example of `Recommendations`."""
+
+
 class Recommendations(Schema):
     """Response of `/recommend/{user_id}`: the items and where they come from."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "user_id": "u-1042",
-                "bundle_version": "20260314T091500Z-5f0c2a71",
-                "source": "known_user",
-                "fallback_reason": None,
-                "cache": "miss",
-                "degraded": False,
-                "vector_age": 5400,
-                "experiment": None,
-                "items": [
-                    {"item_id": "i-77", "score": 0.8312, "rank": 1},
-                    {"item_id": "i-3", "score": 0.8069, "rank": 2},
-                ],
-            }
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"example": ANSWER})
 
     user_id: str
     bundle_version: AnsweringBundle

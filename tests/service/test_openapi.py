@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from service.openapi import openapi_text
-from service.schemas import admin, events, items, recommend, similar, users
+from service.schemas import admin, audience, bundles, events, items, recommend, similar, users
 from tests.support.paths import DOCS
 
 
@@ -43,7 +43,9 @@ def test_everything_in_the_schema_has_an_example() -> None:
     assert not missing
 
 
-@pytest.mark.parametrize("module", [admin, events, items, recommend, similar, users])
+@pytest.mark.parametrize(
+    "module", [admin, audience, bundles, events, items, recommend, similar, users]
+)
 def test_examples_are_valid(module: Any) -> None:
     models = [m for m in vars(module).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     shown = 0

@@ -20,7 +20,7 @@ def test_a_ranking_from_before_an_erasure_is_not_kept_after_it(
     settings = Settings(store=str(published.store), state=tmp_path / "state.sqlite3", reload_poll=0)
 
     async def run() -> None:
-        async with open_runtime(settings, Metrics(), None) as (runtime, _):
+        async with open_runtime(settings, Metrics(), None) as (runtime, *_):
             state = runtime.state
             keep = state.keep_pages
             sources: list[str] = []

@@ -30,7 +30,7 @@ NOBODY = Request({"type": "http", "headers": []})
 @asynccontextmanager
 async def running(published: Published) -> AsyncIterator[Runtime]:
     settings = Settings(store=str(published.store), reload_poll=0)
-    async with open_runtime(settings, Metrics(), None) as (runtime, _):
+    async with open_runtime(settings, Metrics(), None) as (runtime, *_):
         yield runtime
 
 
@@ -76,7 +76,8 @@ def test_long_work_leaves_the_event_loop(published: Published) -> None:
             for query in (diverse(10), diverse(200)):
                 profile, options, top = await engine.rank("user-3", query)
                 response = engine.encoder.recommendations("user-3", profile, top)
-                await engine.explain(response, profile, options, top)
+                assert profile.vector is not None
+                await engine.explain(response, profile.vector, profile.history, options, top)
             found.append(await engine._run(INLINE + 1, threading.get_ident))
             return found
 

@@ -27,7 +27,7 @@ CHECK_COSTS = 40
 
 
 def test_every_route_has_a_row_in_the_access_table(published: Published) -> None:
-    app = create_app(Settings(store=str(published.store), pictures=published.store))
+    app = create_app(Settings(store=str(published.store), studio=True))
     rows = set()
     for route in iter_route_contexts(app.routes):
         assert route.methods and route.path, route
