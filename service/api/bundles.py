@@ -67,7 +67,7 @@ async def bundles(runtime: CurrentRuntime, reloader: CurrentReloader) -> StoredB
     summary="Get the gate's report on a bundle",
     responses={
         200: {"content": {"application/json": {"example": REPORT}}},
-        **error_responses("unknown_bundle", "store_unavailable"),
+        **error_responses("invalid_parameter", "unknown_bundle", "store_unavailable"),
     },
 )
 async def report(version: VersionPath, reloader: CurrentReloader) -> dict[str, Any]:
@@ -79,10 +79,10 @@ async def report(version: VersionPath, reloader: CurrentReloader) -> dict[str, A
 @router.get(
     "/admin/bundles/{version}/report.html",
     summary="Get the gate's report on a bundle as a page",
-    response_class=HTMLResponse,
+    response_class=Response,
     responses={
         200: {"content": {"text/html": {"example": "<!doctype html>…"}}},
-        **error_responses("unknown_bundle", "store_unavailable"),
+        **error_responses("invalid_parameter", "unknown_bundle", "store_unavailable"),
     },
 )
 async def report_page(version: VersionPath, reloader: CurrentReloader) -> HTMLResponse:
@@ -130,7 +130,9 @@ async def compare(body: CompareRequest, runtime: CurrentRuntime, beside: Current
 @router.post(
     "/admin/rollback",
     summary="Make another bundle live",
-    responses=error_responses("unknown_bundle", "bundle_refused", "store_unavailable"),
+    responses=error_responses(
+        "invalid_parameter", "unknown_bundle", "bundle_refused", "store_unavailable"
+    ),
 )
 async def rollback(body: Rollback, reloader: CurrentReloader) -> ReloadResult:
     """Point the store to another of its bundles, after checking it, and serve it.
