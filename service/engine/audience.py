@@ -12,6 +12,8 @@ from service.engine.engine import Engine
 
 LIKELY = 4
 """Number of users who are ranked for each one of an audience."""
+LEAST = 50
+"""Number of users who are ranked for the smallest audience: some may know the item already."""
 
 
 class Fan(NamedTuple):
@@ -44,7 +46,7 @@ async def find_audience(
     """
     loop = asyncio.get_running_loop()
     bundle, catalogue = engine.bundle, engine.catalogue
-    find = partial(likely_users, bundle, vector, k * LIKELY)
+    find = partial(likely_users, bundle, vector, max(k * LIKELY, LEAST))
     likely = await loop.run_in_executor(engine.threads, find)
     new = []
     for row in likely.tolist():

@@ -119,8 +119,8 @@ export async function popular(k, filter) {
 /** Ids of some users: those for whom popular items are. */
 export async function someUsers(k) {
   const found = new Set();
-  for (const { item_id: id } of await popular(3)) {
-    const { users } = await get(path("audience", id), { k });
+  for (const { item_id: id } of await popular(5)) {
+    const { users } = await get(path("audience", id), { k: Math.max(k, 10) });
     for (const { user_id: user } of users) found.add(user);
     if (found.size >= k) break;
   }

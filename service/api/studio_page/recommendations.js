@@ -34,7 +34,7 @@ async function card(found, names, longest, before, act) {
     h("div", { class: "acts" },
       h("button", { class: "like", onclick: () => act.like(shown), "aria-label": `Like ${title}` }, "♥ Like"),
       h("button", { class: "dislike", onclick: () => act.dislike(shown),
-        "aria-label": `Dislike ${title}` }, "Not this")));
+        "aria-label": `Dislike ${title}` }, "Dislike")));
 }
 
 function moved(found, before) {

@@ -30,7 +30,7 @@ export async function open(root) {
   });
   const inputs = kinds.map(([name, kind]) => (kind === "image" ? pictureInput : textInput)(name, draft, look));
   const columns = Object.keys(bundle.columns).filter((name) => !["title", "image", "image_path"].includes(name));
-  root.append(h("div", { class: "about" },
+  root.append(h("div", { class: "draft" },
     h("div", { class: "fields" }, inputs, columnInputs(columns, bundle, draft, publish), publish.element),
     result));
 }
@@ -88,7 +88,7 @@ function textInput(name, draft, look) {
 }
 
 function columnInputs(names, bundle, draft, publish) {
-  return h("details", {}, h("summary", {}, "More columns"), names.map((name) => {
+  return h("details", { class: "fields" }, h("summary", {}, "More columns"), names.map((name) => {
     const isNumber = /int|float|double|decimal/.test(bundle.columns[name]);
     const input = h("input", { id: `column-${name}`, inputmode: isNumber ? "decimal" : null, oninput: () => {
       const text = input.value.trim();

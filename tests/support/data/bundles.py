@@ -34,6 +34,7 @@ def make_contents(
     n_heavy: int = 2,
     mean_history: int = 10,
     modalities: Mapping[str, int] = MODALITIES,
+    weights: Mapping[str, Floats] | None = None,
     parent_version: str | None = None,
 ) -> BundleContents:
     """A bundle of random unit vectors.
@@ -49,6 +50,7 @@ def make_contents(
         n_heavy: how many of the first users have seen all items but three.
         mean_history: seen items of the others, about.
         modalities: name → F_m, inputs of the item encoder.
+        weights: [F_m, D] of the item encoder by modality; random ones by default.
         parent_version: see `Manifest`.
     """
     users = IdMap(user_ids or [f"user-{u}" for u in range(n_users)], "user_id")
@@ -57,7 +59,7 @@ def make_contents(
     n_empty = max(1, int(no_interactions * n_users)) if no_interactions else 0
     user_vectors[n_users - n_empty :] = 0
     item_vectors = _unit_rows(rng, n_items, dim)
-    weights = {name: _unit_rows(rng, width, dim) for name, width in modalities.items()}
+    weights = weights or {name: _unit_rows(rng, width, dim) for name, width in modalities.items()}
     return BundleContents(
         users=users,
         items=items,

@@ -1,0 +1,59 @@
+"""Tab "Operations": numbers from the metrics, and what is wrong in words."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from api_tests.studio.conftest import Show, start_studio
+from tests.support.data.picture_shop import PictureShop
+from tests.support.running.browser import OpenPage
+from tests.support.running.servers import RunningRedis, RunningService
+
+pytestmark = pytest.mark.slow
+
+
+def test_numbers_and_charts(
+    service: RunningService, show: Show, picture: Callable[[Page, str], None]
+) -> None:
+    page = show("operations")
+    version = service.get("/info").json()["bundle"]["version"]
+    expect(page.get_by_text(version)).to_be_visible()
+    expect(page.get_by_text("Everything works")).to_be_visible()
+    users = [f"user-{number:04d}" for number in range(40)]
+    for _ in range(2):
+        for user in users:
+            service.get(f"/recommend/{user}")
+    hits = page.get_by_role("region", name="User vectors from a cache")
+    expect(hits).to_contain_text(re.compile("since the start 50\\s%"))
+    for name, total in (
+        ("Failed requests", "since the start 0\u00a0%"),
+        ("Median time of recommendations", " ms"),
+        ("Requests per second", "since the start"),
+    ):
+        chart = page.get_by_role("region", name=name)
+        expect(chart).to_contain_text(total)
+    expect(chart.locator("path.line")).to_have_count(1)
+    picture(page, "studio-operations")
+
+
+def test_what_is_wrong_is_said_with_a_link_to_the_runbook(
+    shop: PictureShop, open_page: OpenPage, redis_server: RunningRedis, tmp_path: Path
+) -> None:
+    service = start_studio(shop, tmp_path, redis_url=redis_server.url, breaker_reset=0.5)
+    try:
+        page = open_page(f"{service.url}/studio#/operations")
+        expect(page.get_by_text("Everything works")).to_be_visible()
+        redis_server.kill()
+        trouble = page.get_by_text("Redis does not answer, or takes no writes.")
+        service.get("/recommend/user-0001")
+        expect(trouble).to_be_visible()
+        trouble.get_by_role("link", name="What to do").click()
+        expect(page.locator("#drepmrecredisdegraded")).to_be_in_viewport()
+        page.get_by_role("link", name="Back to the studio").click()
+        redis_server.start()
+        expect(page.get_by_text("Everything works")).to_be_visible()
+    finally:
+        service.close()
