@@ -10,7 +10,7 @@ DEMO ?= demo
 PARALLEL := --numprocesses 2 --dist loadfile
 PORT ?= 8000
 
-.PHONY: help demo test test-fast coverage faults lint types unit lock openapi cli settings chart promtool chromium runbook image clean
+.PHONY: help demo test test-fast coverage faults lint types unit lock openapi cli settings chart promtool chromium screenshots runbook image clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -88,6 +88,9 @@ chromium: ## Chromium for the tests of the studio, from Debian's packages
 	cd build/chromium/debs && apt-get download $$(apt-get install --simulate chromium \
 		| sed -n 's/^Inst \(\S*\) .*/\1/p')
 	for package in build/chromium/debs/*.deb; do dpkg-deb --extract $$package build/chromium; done
+
+screenshots: $(VENV)/.dev ## pictures of the studio in docs/images, of the shop that `make demo` made
+	DREPMREC_DEMO=$(DEMO) DREPMREC_SCREENSHOTS=docs/images $(BIN)/python -m pytest api_tests/studio
 
 runbook: $(VENV)/.dev ## write the studio's runbook from docs/guide/operations.md
 	$(BIN)/python scripts/runbook.py

@@ -1,5 +1,6 @@
 """Tab "Operations": numbers from the metrics, and what is wrong in words."""
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,10 @@ def test_numbers_and_charts(
         chart = page.get_by_role("region", name=name)
         expect(chart).to_contain_text(total)
     expect(chart.locator("path.line")).to_have_count(1)
+    if os.environ.get("DREPMREC_SCREENSHOTS"):  # some traffic, for charts that are worth a look
+        for number in range(700):
+            service.get(f"/recommend/user-{number % 90:04d}")
+            page.wait_for_timeout(number % 60)
     picture(page, "studio-operations")
 
 

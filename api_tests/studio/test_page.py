@@ -41,6 +41,9 @@ def serious(page: Page) -> list[str]:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_it(show: Show, scheme: str) -> None:
     page = show("user/user-0002", color_scheme=scheme, reduced_motion="reduce")
+    page.locator(".like").first.click()
+    expect(page.locator(".moved").first).to_be_visible()
+    assert serious(page) == []
     for place, complete in TABS.items():
         page.evaluate(f"location.hash = '#/{place}'")
         expect(page.locator(complete).first).to_be_visible()

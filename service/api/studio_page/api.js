@@ -110,7 +110,7 @@ export async function picture({ item_id: id, columns }) {
 /** Use a picture that only this page has, as that of an item. */
 export const rememberPicture = (id, address) => pictures.set(id, address);
 
-/** The k most popular items that a filter allows: an answer for a session that nothing is known of. */
+/** The k most popular items that a filter allows: what a session without known items gets. */
 export async function popular(k, filter) {
   const nothing = { item_id: `studio-${crypto.getRandomValues(new Uint32Array(2)).join("-")}` };
   return (await post("recommend/items", { items: [nothing], k, filter: filter || null })).items;

@@ -23,7 +23,10 @@ export async function image(shown, alt = "") {
 }
 
 function blank(shown, alt) {
-  const letters = titleOf(shown).split(/\s+/).slice(0, 2).map((word) => [...word][0] ?? "");
+  const letters = titleOf(shown)
+    .split(/\s+/)
+    .slice(0, 2)
+    .map((word) => [...word][0] ?? "");
   const label = alt ? { role: "img", "aria-label": alt } : { "aria-hidden": "true" };
   return h("span", { class: "picture blank", ...label }, letters.join("").toUpperCase());
 }
@@ -32,23 +35,37 @@ function blank(shown, alt) {
 export async function thumbnail(id, below) {
   const shown = await item(id);
   const title = titleOf(shown);
-  return h("a", { class: "thumbnail", href: itemLink(id), title },
+  return h(
+    "a",
+    { class: "thumbnail", href: itemLink(id), title },
     await image(shown, below === undefined ? title : ""),
-    below === undefined ? null : [h("span", { class: "caption" }, title),
-      below ? h("span", { class: "below" }, below) : null]);
+    below === undefined
+      ? null
+      : [
+          h("span", { class: "caption" }, title),
+          below ? h("span", { class: "below" }, below) : null,
+        ],
+  );
 }
 
 /** A row of thumbnails that scrolls sideways. */
 export async function strip(ids, label) {
   const shown = await Promise.all(ids.map((id) => thumbnail(id, "")));
-  return h("ul", { class: "strip", "aria-label": label, tabindex: "0" },
-    shown.map((one) => h("li", {}, one)));
+  return h(
+    "ul",
+    { class: "strip", "aria-label": label, tabindex: "0" },
+    shown.map((one) => h("li", {}, one)),
+  );
 }
 
 /** A ranked list of items with a number each, such as similar items. */
 export async function ranked(found, describe) {
   const shown = await Promise.all(found.map((one) => thumbnail(one.item_id, describe(one))));
   return shown.length
-    ? h("ol", { class: "ranked" }, shown.map((one) => h("li", {}, one)))
+    ? h(
+        "ol",
+        { class: "ranked" },
+        shown.map((one) => h("li", {}, one)),
+      )
     : h("p", { class: "quiet" }, "Nothing: it has no vector of this kind.");
 }

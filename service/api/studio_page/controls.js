@@ -27,16 +27,26 @@ export function controls(names, change) {
       soon();
     }),
   );
-  const diversity = slider("diversity", "diversity", "how much items may not resemble each other",
-    [0, 1, 0.05], 0, (value) => {
+  const diversity = slider(
+    "diversity",
+    "diversity",
+    "how much items may not resemble each other",
+    [0, 1, 0.05],
+    0,
+    (value) => {
       options.diversity = value;
       soon();
-    });
-  const seen = h("input", { type: "checkbox", id: "exclude-seen", checked: true,
+    },
+  );
+  const seen = h("input", {
+    type: "checkbox",
+    id: "exclude-seen",
+    checked: true,
     onchange: () => {
       options.exclude_seen = seen.checked;
       tell();
-    } });
+    },
+  });
   const filter = filterBox((text) => {
     options.filter = text || null;
     tell();
@@ -47,27 +57,51 @@ export function controls(names, change) {
     seen.checked = options.exclude_seen = true;
     tell();
   };
-  return h("section", { class: "panel controls", "aria-label": "Options" },
-    h("details", { open: matchMedia("(min-width: 56rem)").matches },
+  return h(
+    "section",
+    { class: "panel controls", "aria-label": "Options" },
+    h(
+      "details",
+      { open: matchMedia("(min-width: 56rem)").matches },
       h("summary", {}, h("h2", {}, "What if …")),
       h("p", { class: "quiet" }, "Change what counts, and the list follows."),
-      h("fieldset", {}, h("legend", {}, "Weight of each part"), sliders.map((one) => one.element)),
+      h(
+        "fieldset",
+        {},
+        h("legend", {}, "Weight of each part"),
+        sliders.map((one) => one.element),
+      ),
       diversity.element,
       filter.element,
       h("label", { class: "check", for: "exclude-seen" }, seen, " Leave out what was seen"),
-      h("button", { onclick: reset, type: "button" }, "Back to the defaults")));
+      h("button", { onclick: reset, type: "button" }, "Back to the defaults"),
+    ),
+  );
 }
 
 function slider(id, name, help, [min, max, step], initial, change) {
   const value = h("output", { for: id }, String(initial));
-  const input = h("input", { type: "range", id, min, max, step, value: initial,
+  const input = h("input", {
+    type: "range",
+    id,
+    min,
+    max,
+    step,
+    value: initial,
     "aria-describedby": `${id}-help`,
     oninput: () => {
       value.textContent = input.value;
       change(Number(input.value));
-    } });
-  const element = h("div", { class: "slider" }, h("label", { for: id }, name), value, input,
-    h("small", { id: `${id}-help` }, help));
+    },
+  });
+  const element = h(
+    "div",
+    { class: "slider" },
+    h("label", { for: id }, name),
+    value,
+    input,
+    h("small", { id: `${id}-help` }, help),
+  );
   const reset = () => {
     input.value = initial;
     value.textContent = String(initial);

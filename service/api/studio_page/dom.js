@@ -3,8 +3,8 @@
 /**
  * An element with attributes and children.
  *
- * `on…` attributes are listeners, `class` a string, true and false switch an attribute on and off;
- * null and undefined children are left out, and strings become text.
+ * `on…` attributes are listeners; true and false switch an attribute on and off; null and undefined
+ * children are left out, and strings become text.
  */
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -21,7 +21,9 @@ function filled(element, attributes, children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined),
+  );
   return element;
 }
 
@@ -69,7 +71,11 @@ export const percent = (share) => `${Math.round(100 * share)}\u00a0%`;
 
 /** A time span in the unit that people would use. */
 export function duration(seconds) {
-  for (const [unit, length] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
+  for (const [unit, length] of [
+    ["day", 86400],
+    ["hour", 3600],
+    ["minute", 60],
+  ]) {
     if (seconds >= 2 * length) return `${Math.floor(seconds / length)} ${unit}s`;
   }
   return `${Math.round(seconds)} s`;

@@ -7,7 +7,9 @@ const SHOWN = 8;
 const PLAIN = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const COLUMN = "(?:[A-Za-z_][A-Za-z0-9_]*|`[^`]*`)";
 const AFTER_COLUMN = new RegExp(`(?:^|[\\s(])(${COLUMN})\\s+(\\S*)$`);
-const AFTER_OPERATOR = new RegExp(`(${COLUMN})\\s*(?:!=|<=|>=|=|<|>|in\\s*\\[(?:[^\\]]*,)?)\\s*("[^"]*|[^\\s"\\])]*)$`);
+const AFTER_OPERATOR = new RegExp(
+  `(${COLUMN})\\s*(?:!=|<=|>=|=|<|>|in\\s*\\[(?:[^\\]]*,)?)\\s*("[^"]*|[^\\s"\\])]*)$`,
+);
 const WORDS = new Set(["and", "or", "not"]);
 
 const quoted = (name) => (PLAIN.test(name) ? name : `\`${name}\``);
@@ -24,7 +26,8 @@ export function completions(text, columns, values) {
   const column = AFTER_COLUMN.exec(text);
   if (column && unquoted(column[1]) in columns && !WORDS.has(column[1])) {
     const isText = /string|bool|list/.test(columns[unquoted(column[1])]);
-    const some = isText ? ["=", "!=", "in [", "is null", "is not null"]
+    const some = isText
+      ? ["=", "!=", "in [", "is null", "is not null"]
       : ["<", "<=", ">", ">=", "=", "is null", "is not null"];
     return { start: column[2], words: some.filter((one) => one.startsWith(column[2])) };
   }
@@ -46,13 +49,28 @@ const matching = (words, start) =>
 export function filterBox(apply) {
   let found = { start: "", words: [] };
   let active = -1;
-  const list = h("ul", { role: "listbox", id: "filter-words", "aria-label": "Completions", hidden: true });
+  const list = h("ul", {
+    role: "listbox",
+    id: "filter-words",
+    "aria-label": "Completions",
+    hidden: true,
+  });
   const input = h("input", {
-    id: "filter", type: "text", role: "combobox", autocomplete: "off", spellcheck: "false",
-    placeholder: "e.g. price < 20", maxlength: 1000, "aria-expanded": "false",
-    "aria-controls": "filter-words", "aria-autocomplete": "list",
+    id: "filter",
+    type: "text",
+    role: "combobox",
+    autocomplete: "off",
+    spellcheck: "false",
+    placeholder: "e.g. price < 20",
+    maxlength: 1000,
+    "aria-expanded": "false",
+    "aria-controls": "filter-words",
+    "aria-autocomplete": "list",
     "aria-describedby": "filter-help",
-    oninput: complete, onfocus: complete, onblur: close, onkeydown: press,
+    oninput: complete,
+    onfocus: complete,
+    onblur: close,
+    onkeydown: press,
     onchange: () => apply(input.value.trim()),
   });
 
@@ -66,13 +84,24 @@ export function filterBox(apply) {
   }
 
   function draw() {
-    list.replaceChildren(...found.words.map((word, place) =>
-      h("li", { role: "option", id: `filter-word-${place}`, "aria-selected": String(place === active),
-        // Before the box loses the focus.
-        onmousedown: (event) => {
-          event.preventDefault();
-          take(word);
-        } }, word)));
+    list.replaceChildren(
+      ...found.words.map((word, place) =>
+        h(
+          "li",
+          {
+            role: "option",
+            id: `filter-word-${place}`,
+            "aria-selected": String(place === active),
+            // Before the box loses the focus.
+            onmousedown: (event) => {
+              event.preventDefault();
+              take(word);
+            },
+          },
+          word,
+        ),
+      ),
+    );
     list.hidden = !found.words.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
     if (active >= 0) input.setAttribute("aria-activedescendant", `filter-word-${active}`);
@@ -111,8 +140,14 @@ export function filterBox(apply) {
   }
 
   return {
-    element: h("div", { class: "filter" }, h("label", { for: "filter" }, "Filter"), input, list,
-      h("small", { id: "filter-help" }, "A condition on the columns; Enter applies it.")),
+    element: h(
+      "div",
+      { class: "filter" },
+      h("label", { for: "filter" }, "Filter"),
+      input,
+      list,
+      h("small", { id: "filter-help" }, "A condition on the columns; Enter applies it."),
+    ),
     reset: () => (input.value = ""),
   };
 }

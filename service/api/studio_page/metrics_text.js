@@ -9,7 +9,9 @@ export function parse(text) {
   for (const line of text.split("\n")) {
     const match = LINE.exec(line);
     if (!match) continue;
-    const labels = Object.fromEntries([...(match[2] ?? "").matchAll(LABEL)].map((one) => [one[1], one[2]]));
+    const labels = Object.fromEntries(
+      [...(match[2] ?? "").matchAll(LABEL)].map((one) => [one[1], one[2]]),
+    );
     const name = match[1].replace(/^drepmrec_/, "");
     if (!samples.has(name)) samples.set(name, []);
     samples.get(name).push({ labels, value: Number(match[3]) });
@@ -36,10 +38,19 @@ function growth(before, now, name, accepts) {
 
 /** A quantile of the requests' time between two texts, in seconds; null without requests. */
 export function quantile(before, now, share, accepts) {
-  const bounds = [...new Set((now.get("request_seconds_bucket") ?? []).map(({ labels }) => labels.le))];
+  const bounds = [
+    ...new Set((now.get("request_seconds_bucket") ?? []).map(({ labels }) => labels.le)),
+  ];
   const counts = bounds
-    .map((le) => [le === "+Inf" ? Infinity : Number(le),
-      growth(before, now, "request_seconds_bucket", (labels) => labels.le === le && accepts(labels))])
+    .map((le) => [
+      le === "+Inf" ? Infinity : Number(le),
+      growth(
+        before,
+        now,
+        "request_seconds_bucket",
+        (labels) => labels.le === le && accepts(labels),
+      ),
+    ])
     .sort((a, b) => a[0] - b[0]);
   const total = counts.at(-1)?.[1] ?? 0;
   if (!total) return null;
@@ -54,7 +65,8 @@ export function quantile(before, now, share, accepts) {
   return low;
 }
 
-const isRecommend = ({ endpoint }) => endpoint.startsWith("/recommend") || endpoint.startsWith("/similar");
+const isRecommend = ({ endpoint }) =>
+  endpoint.startsWith("/recommend") || endpoint.startsWith("/similar");
 
 /** What a dashboard shows of the time between two texts, or since the start without the first. */
 export function measure(before, now, seconds) {
@@ -71,7 +83,9 @@ export function measure(before, now, seconds) {
     errors: share(failed, requests),
     refused: share(refused, requests),
     hits: share(hits, local),
-    fallbacks: share(growth(before, now, "fallbacks_total", ({ reason }) => reason === "unknown_user"),
-      growth(before, now, "stage_seconds_count", ({ stage }) => stage === "vector")),
+    fallbacks: share(
+      growth(before, now, "fallbacks_total", ({ reason }) => reason === "unknown_user"),
+      growth(before, now, "stage_seconds_count", ({ stage }) => stage === "vector"),
+    ),
   };
 }

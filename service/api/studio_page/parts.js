@@ -29,8 +29,13 @@ export function legend(names) {
     "ul",
     { class: "legend", "aria-label": "Parts of a score" },
     names.map((name) =>
-      h("li", {}, h("span", { class: `swatch ${colour(names, name)}` }), h("b", {}, name),
-        ` ${meaning(name)}`),
+      h(
+        "li",
+        {},
+        h("span", { class: `swatch ${colour(names, name)}` }),
+        h("b", {}, name),
+        ` ${meaning(name)}`,
+      ),
     ),
   );
 }
@@ -51,7 +56,10 @@ export function bar(parts, names, longest) {
   const sum = positive.reduce((total, [, value]) => total + value, 0);
   const text = known.map(([name, value]) => `${name} ${number(value)}`).join(", ");
   const segments = positive.map(([name, value]) => {
-    const segment = h("span", { class: `segment ${colour(names, name)}`, title: `${name} ${number(value)}` });
+    const segment = h("span", {
+      class: `segment ${colour(names, name)}`,
+      title: `${name} ${number(value)}`,
+    });
     segment.style.width = `${(100 * value) / longest}%`;
     return segment;
   });
@@ -59,9 +67,14 @@ export function bar(parts, names, longest) {
   const [first] = [...positive].sort((a, b) => b[1] - a[1]);
   return [
     h("div", { class: "bar", role: "img", "aria-label": `Score by part: ${text}` }, segments),
-    first && h("p", { class: "reason" }, `${reasonOf(first[0])} `,
-      h("b", {}, percent(first[1] / sum)),
-      against.length ? h("span", { class: "against" }, ` · against it: ${against.join(", ")}`) : null),
+    first &&
+      h(
+        "p",
+        { class: "reason" },
+        `${reasonOf(first[0])} `,
+        h("b", {}, percent(first[1] / sum)),
+        against.length ? ` · against it: ${against.join(", ")}` : null,
+      ),
   ];
 }
 

@@ -13,7 +13,10 @@ export async function readPicture(file) {
 }
 
 async function smaller(bitmap, scale) {
-  const canvas = new OffscreenCanvas(Math.round(bitmap.width * scale), Math.round(bitmap.height * scale));
+  const canvas = new OffscreenCanvas(
+    Math.round(bitmap.width * scale),
+    Math.round(bitmap.height * scale),
+  );
   const context = canvas.getContext("2d");
   context.fillStyle = "white"; // where the picture is transparent
   context.fillRect(0, 0, canvas.width, canvas.height);

@@ -17,7 +17,9 @@ const SLIDE = { duration: 350, easing: "ease-out" };
  */
 export async function cards(answer, names, before, act) {
   const longest = Math.max(...answer.items.map(({ parts }) => positiveSum(parts)), 1e-9);
-  const shown = await Promise.all(answer.items.map((found) => card(found, names, longest, before, act)));
+  const shown = await Promise.all(
+    answer.items.map((found) => card(found, names, longest, before, act)),
+  );
   return h("ol", { class: "cards" }, shown);
 }
 
@@ -25,16 +27,34 @@ async function card(found, names, longest, before, act) {
   const shown = await item(found.item_id);
   const title = titleOf(shown);
   const reasons = await Promise.all((found.because ?? []).map((one) => thumbnail(one.item_id)));
-  return h("li", { class: "card", "data-item": found.item_id },
-    h("a", { class: "face", href: itemLink(found.item_id) }, await image(shown),
-      h("span", { class: "rank" }, String(found.rank)), moved(found, before),
-      h("span", { class: "title" }, title)),
+  return h(
+    "li",
+    { class: "card", "data-item": found.item_id },
+    h(
+      "a",
+      { class: "face", href: itemLink(found.item_id) },
+      await image(shown),
+      h("span", { class: "rank" }, String(found.rank)),
+      moved(found, before),
+      h("span", { class: "title" }, title),
+    ),
     found.parts ? bar(found.parts, names, longest) : null,
     reasons.length ? h("div", { class: "because" }, h("span", {}, "because of"), reasons) : null,
-    h("div", { class: "acts" },
-      h("button", { class: "like", onclick: () => act.like(shown), "aria-label": `Like ${title}` }, "♥ Like"),
-      h("button", { class: "dislike", onclick: () => act.dislike(shown),
-        "aria-label": `Dislike ${title}` }, "Dislike")));
+    h(
+      "div",
+      { class: "acts" },
+      h(
+        "button",
+        { class: "like", onclick: () => act.like(shown), "aria-label": `Like ${title}` },
+        "♥ Like",
+      ),
+      h(
+        "button",
+        { class: "dislike", onclick: () => act.dislike(shown), "aria-label": `Dislike ${title}` },
+        "Dislike",
+      ),
+    ),
+  );
 }
 
 function moved(found, before) {
@@ -44,13 +64,21 @@ function moved(found, before) {
   if (place === found.rank) return null;
   const up = place > found.rank;
   const label = `moved ${up ? "up" : "down"} by ${Math.abs(place - found.rank)}`;
-  return h("span", { class: `moved ${up ? "up" : "down"}`, role: "img", "aria-label": label },
-    `${up ? "▲" : "▼"} ${Math.abs(place - found.rank)}`);
+  return h(
+    "span",
+    { class: `moved ${up ? "up" : "down"}`, role: "img", "aria-label": label },
+    `${up ? "▲" : "▼"} ${Math.abs(place - found.rank)}`,
+  );
 }
 
 /** Where each card is on the screen, by its item. */
 export const places = (root) =>
-  new Map([...root.querySelectorAll(".card")].map((one) => [one.dataset.item, one.getBoundingClientRect()]));
+  new Map(
+    [...root.querySelectorAll(".card")].map((one) => [
+      one.dataset.item,
+      one.getBoundingClientRect(),
+    ]),
+  );
 
 /** Let the cards slide from where they were, so that one sees what moved. */
 export function slide(root, from) {
@@ -60,7 +88,10 @@ export function slide(root, from) {
     const now = one.getBoundingClientRect();
     if (!old) one.animate([{ opacity: 0, transform: "scale(.92)" }, {}], SLIDE);
     else if (old.left !== now.left || old.top !== now.top) {
-      one.animate([{ transform: `translate(${old.left - now.left}px, ${old.top - now.top}px)` }, {}], SLIDE);
+      one.animate(
+        [{ transform: `translate(${old.left - now.left}px, ${old.top - now.top}px)` }, {}],
+        SLIDE,
+      );
     }
   }
 }

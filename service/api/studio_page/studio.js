@@ -33,8 +33,10 @@ async function open() {
   leave = null;
   nav.replaceChildren(
     ...Object.entries(TABS).map(([each, { title }]) =>
-      h("a", { href: `#/${each}`, "aria-current": each === name ? "page" : null }, title)),
+      h("a", { href: `#/${each}`, "aria-current": each === name ? "page" : null }, title),
+    ),
   );
+  nav.querySelector("[aria-current]").scrollIntoView({ block: "nearest", inline: "nearest" });
   document.title = `${TABS[name].title} · DRepMRec studio`;
   const root = h("div", { class: `tab tab-${name}` });
   main.replaceChildren(root);
@@ -62,12 +64,23 @@ function askForKey(refusal) {
   };
   nav.replaceChildren();
   main.replaceChildren(
-    h("form", { class: "panel key", onsubmit: submit },
+    h(
+      "form",
+      { class: "panel key", onsubmit: submit },
       h("h1", {}, "An API key is needed"),
-      h("p", {}, "The studio reads, writes and administers, so it takes a key that has all of the " +
-        "scopes read, write and admin. It is kept until this tab of the browser is closed."),
-      refusal ? h("p", { class: "problem", role: "alert" }, `Not with this key: ${refusal}.`) : null,
-      h("label", { for: "key" }, "API key"), input, h("button", { class: "main" }, "Open")),
+      h(
+        "p",
+        {},
+        "The studio reads, writes and administers, so it takes a key that has all of the " +
+          "scopes read, write and admin. It is kept until this tab of the browser is closed.",
+      ),
+      refusal
+        ? h("p", { class: "problem", role: "alert" }, `Not with this key: ${refusal}.`)
+        : null,
+      h("label", { for: "key" }, "API key"),
+      input,
+      h("button", { class: "main" }, "Open"),
+    ),
   );
   input.focus();
 }
@@ -78,8 +91,15 @@ async function start() {
     if (isOpen) await open();
   } catch (error) {
     if (!error.isApiError) console.error(error);
-    main.replaceChildren(h("p", { class: "problem", role: "alert" }, error.message,
-      " ", h("button", { onclick: start }, "Try again")));
+    main.replaceChildren(
+      h(
+        "p",
+        { class: "problem", role: "alert" },
+        error.message,
+        " ",
+        h("button", { onclick: start }, "Try again"),
+      ),
+    );
   }
 }
 

@@ -1,4 +1,4 @@
-/** Whom recommendations are for: a user whom the service knows, or a visitor whom only this page knows. */
+/** Whom recommendations are for: a user of the service, or a visitor whom only this page knows. */
 
 import { get, info, path, popular, post } from "./api.js";
 
@@ -18,7 +18,7 @@ export class User {
     return answer;
   }
 
-  /** What the user liked and disliked, the newest first; interactions at training time have no order. */
+  /** What the user liked and disliked: clicks, the newest first, then what training knew. */
   async history() {
     if (this.isUnknown) return { liked: [], disliked: [] };
     const { interactions, events } = await get(path("users", this.id));

@@ -11,15 +11,15 @@ import { User, Visitor } from "./subjects.js";
 const STEP = 12;
 const HISTORY = 30;
 const SOURCES = {
-  known_user: "from the vector that training made of this history",
-  folded_in: "from a vector made a moment ago of this history and the newest clicks",
-  session: "from a vector made for this request of the picked items",
-  popular: "the most popular items, as nothing is known yet",
+  known_user: "Answered from the vector that training made of this history",
+  folded_in: "Answered from a vector made a moment ago of this history and the newest clicks",
+  session: "Answered from a vector made for this request of the picked items",
+  popular: "These are the most popular items, as nothing is known yet",
 };
 
 /** Open the tab for a user, a visitor, or the first user that is found. */
 export async function open(root, { id, isSession }) {
-  const suggested = await someUsers(7);
+  const suggested = await someUsers(5);
   const user = id || suggested[0];
   root.append(intro(), chooser(suggested, isSession ? null : user));
   if (!isSession && user === undefined) {
@@ -30,9 +30,16 @@ export async function open(root, { id, isSession }) {
 }
 
 function intro() {
-  return h("p", { class: "intro" }, "Recommendations learned from ", h("b", {}, "what people did"),
-    " and from ", h("b", {}, "what the items look and read like"),
-    ". Below: what somebody liked, what is recommended, and why. Click a heart and watch the list change.");
+  return h(
+    "p",
+    { class: "intro" },
+    "Recommendations learned from ",
+    h("b", {}, "what people did"),
+    " and from ",
+    h("b", {}, "what the items look and read like"),
+    ". Below: what somebody liked, what is recommended, and why. ",
+    "Click a heart and watch the list change.",
+  );
 }
 
 function chooser(suggested, user) {
@@ -43,20 +50,40 @@ function chooser(suggested, user) {
   };
   const chip = (text, href, isIt) =>
     h("a", { class: "chip", href, "aria-current": isIt ? "true" : null }, text);
-  return h("div", { class: "chooser" },
-    h("form", { onsubmit: submit }, h("label", { for: "user" }, "User"), input, h("button", {}, "Show")),
-    h("div", { class: "chips" },
+  return h(
+    "div",
+    { class: "chooser" },
+    h(
+      "form",
+      { onsubmit: submit },
+      h("label", { for: "user" }, "User"),
+      input,
+      h("button", {}, "Show"),
+    ),
+    h(
+      "div",
+      { class: "chips" },
       suggested.map((one) => chip(one, userLink(one), one === user)),
-      chip("A visitor without an account", "#/session", user === null)));
+      chip("A visitor without an account", "#/session", user === null),
+    ),
+  );
 }
 
 async function person(root, subject, user) {
   const names = await partNames();
   const history = h("section", { class: "history", "aria-label": "History" });
   const list = h("div", { class: "list" });
-  const heading = h("h1", {}, user === null ? "Recommended to a visitor" : `Recommended to ${user}`);
+  const heading = h(
+    "h1",
+    {},
+    user === null ? "Recommended to a visitor" : `Recommended to ${user}`,
+  );
   const source = h("p", { class: "quiet source" });
-  const more = h("button", { class: "more", onclick: () => refresh({ k: options.k + STEP }) }, "Show more");
+  const more = h(
+    "button",
+    { class: "more", onclick: () => refresh({ k: options.k + STEP }) },
+    "Show more",
+  );
   let options = { k: STEP, exclude_seen: true };
   let before = null;
 
@@ -68,7 +95,10 @@ async function person(root, subject, user) {
   async function count(shown, how) {
     await subject[how](shown.item_id);
     const left = await refresh({});
-    const kept = left.kept === null ? "" : ` ${left.total - left.kept} of ${left.total} items are new or moved.`;
+    const kept =
+      left.kept === null
+        ? ""
+        : ` ${left.total - left.kept} of ${left.total} items are new or moved.`;
     say(`${how === "like" ? "Liked" : "Not"} “${titleOf(shown)}”.${kept}`);
     heading.focus();
   }
@@ -81,29 +111,44 @@ async function person(root, subject, user) {
       const answer = await subject.recommend(options);
       const shown = await cards(answer, names, before, act);
       const ids = answer.items.map((found) => found.item_id);
-      if (before) moved = { kept: ids.filter((id, place) => before[place] === id).length, total: ids.length };
+      if (before)
+        moved = { kept: ids.filter((id, place) => before[place] === id).length, total: ids.length };
       before = ids;
       source.textContent = describe(answer);
       more.hidden = ids.length < options.k;
       queueMicrotask(() => requestAnimationFrame(() => slide(list, from)));
-      return ids.length ? shown : h("p", { class: "quiet" }, "Nothing is left that the options allow.");
+      return ids.length
+        ? shown
+        : h("p", { class: "quiet" }, "Nothing is left that the options allow.");
     });
     show(history, () => past(subject, user));
     return moved;
   }
 
   heading.tabIndex = -1;
-  root.append(history,
-    h("div", { class: "columns" },
-      h("section", { class: "recommended", "aria-label": "Recommendations" },
-        heading, source, legend(names), list, more),
-      controls(names, refresh)));
+  root.append(
+    history,
+    h(
+      "div",
+      { class: "columns" },
+      h(
+        "section",
+        { class: "recommended", "aria-label": "Recommendations" },
+        heading,
+        source,
+        legend(names),
+        list,
+        more,
+      ),
+      controls(names, refresh),
+    ),
+  );
   await refresh({});
 }
 
 function describe({ source, degraded, vector_age: age, experiment }) {
   return [
-    `Answered ${SOURCES[source]}`,
+    SOURCES[source],
     age > 120 ? `, ${duration(age)} ago` : "",
     experiment ? `; arm ${experiment.arm} of the experiment ${experiment.name}` : "",
     degraded ? ". A part of the service fails: newer clicks may be missing" : "",
@@ -114,15 +159,26 @@ function describe({ source, degraded, vector_age: age, experiment }) {
 async function past(subject, user) {
   const { liked, disliked, clicks } = await subject.history();
   if (!liked.length && !disliked.length) {
-    return h("p", { class: "quiet" }, user === null
-      ? "Nothing is known of this visitor. Pick what you like below."
-      : "Nothing is known of this user. Click a heart below.");
+    return h(
+      "p",
+      { class: "quiet" },
+      user === null
+        ? "Nothing is known of this visitor. Pick what you like below."
+        : "Nothing is known of this user. Click a heart below.",
+    );
   }
   const count = `${liked.length} item${liked.length === 1 ? "" : "s"}`;
   const who = user === null ? "This visitor" : user;
   return [
-    h("h2", {}, `${who} liked ${count}`, clicks ? h("small", {}, ` · ${clicks} since the last training`) : null),
+    h(
+      "h2",
+      {},
+      `${who} liked ${count}`,
+      clicks ? h("small", {}, ` · ${clicks} since the last training`) : null,
+    ),
     await strip(liked.slice(0, HISTORY), "Liked items"),
-    disliked.length ? [h("h2", {}, "and not"), await strip(disliked.slice(0, HISTORY), "Disliked items")] : null,
+    disliked.length
+      ? [h("h2", {}, "and not"), await strip(disliked.slice(0, HISTORY), "Disliked items")]
+      : null,
   ].flat();
 }
