@@ -1,5 +1,7 @@
 /** What is wrong with the service, in plain words, with the section of the runbook on each. */
 
+import { maximum, sum } from "./metrics_text.js";
+
 // The thresholds are those of the chart's alerts.
 const ERRORS = 0.01;
 const REFUSED = 0.1;
@@ -7,8 +9,6 @@ const SLOW = 0.25; // seconds
 const FALLBACKS = 0.3;
 const STALE = 48 * 3600; // seconds
 const RECALL = 0.95;
-
-import { maximum, sum } from "./metrics_text.js";
 
 /**
  * Sentences about what is wrong now, each with the name of an alert.
