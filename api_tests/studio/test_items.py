@@ -2,15 +2,20 @@
 
 import base64
 from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
 from api_tests.studio.conftest import Show
 from tests.support.data.picture_shop import PictureShop
 from tests.support.running.servers import RunningService
+from training.demo.pictures import draw_product
 
 pytestmark = pytest.mark.slow
+TITLE = "Red mug with dots"
 EVIL = "<img src=x onerror=alert(1)><b>Bold"
 EVIL_ID = "\"'><script>alert(1)</script>"
 
@@ -47,36 +52,40 @@ def test_an_unknown_item(show: Show) -> None:
 
 
 def test_titles_and_ids_are_text(service: RunningService, show: Show) -> None:
-    liked = service.get("/recommend/user-0003", k=1).json()["items"][0]["item_id"]
-    features = {"content": {"text": "red mug"}, "columns": {"title": EVIL, "category": EVIL}}
-    assert service.client.put(f"/items/{liked}", json=features | {"content": None})
-    place = "%22%27%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E"
-    assert service.client.put(f"/items/{place}", json=features).status_code == 200
-    page = show(f"item/{place}")
+    [liked] = service.get("/recommend/user-0003", k=1).json()["items"]
+    columns = {"columns": {"title": EVIL, "category": EVIL}}
+    evil = quote(EVIL_ID, safe="")
+    for path, more in ((liked["item_id"], {}), (evil, {"content": {"text": "red mug"}})):
+        stored = service.client.put(f"/items/{path}", json=columns | more)
+        assert stored.status_code == 200, stored.text
+    page = show(f"item/{evil}")
     page.on("dialog", lambda _: pytest.fail("a script ran"))
     expect(page.get_by_role("heading", level=1)).to_have_text(EVIL)
     expect(page.locator(".about")).to_contain_text(EVIL_ID)
-    assert page.locator("main b:has-text('Bold'), main script, main img[src=x]").count() == 0
-    page.get_by_role("link", name="A user").click()
-    expect(page.locator(".card").first).to_be_visible()
+    foreign = "main b:has-text('Bold'), main script, main img[src=x]"
+    expect(page.locator(".people, .sides").first).to_be_visible()
+    assert page.locator(foreign).count() == 0
+    page.evaluate("location.hash = '#/user/user-0003'")
+    expect(page.locator(".card").first).to_contain_text(EVIL)
+    assert page.locator(foreign).count() == 0
+    service.client.delete(f"/items/{evil}")
+    service.client.put(f"/items/{liked['item_id']}", json={})  # as it was
 
 
 def test_a_new_item_is_previewed_published_and_discarded(
-    service: RunningService,
-    shop: PictureShop,
-    show: Show,
-    picture: Callable[[Page, str], None],
+    service: RunningService, show: Show, picture: Callable[[Page, str], None], tmp_path: Path
 ) -> None:
+    file = tmp_path / "mug.png"
+    file.write_bytes(draw_product("mug", "red", "dotted", np.random.default_rng(0)))
     page = show("new")
     publish = page.get_by_role("button", name="Publish")
     expect(publish).to_be_disabled()
-    file = sorted((shop.pictures / "pictures").glob("*.png"))[0]
     page.get_by_label("Drop a picture here").set_input_files(file)
     similar = page.get_by_role("region", name="Most similar items")
     expect(similar.locator("li")).to_have_count(8)
-    page.get_by_label("Title", exact=True).fill("red mug")
+    page.get_by_label("Title", exact=True).fill(TITLE)
     page.get_by_label("item_id").fill("brand new")
-    content = {"image": base64.b64encode(file.read_bytes()).decode(), "text": "red mug"}
+    content = {"image": base64.b64encode(file.read_bytes()).decode(), "text": TITLE}
     expected = service.post("/preview", json={"content": content, "k": 8}).json()
     people = page.get_by_role("region", name="For whom it would be")
     expect(people.get_by_role("link")).to_have_text([u["user_id"] for u in expected["audience"]])
@@ -87,7 +96,7 @@ def test_a_new_item_is_previewed_published_and_discarded(
     publish.click()
     expect(page.get_by_text("It is recommended from now on")).to_be_visible()
     columns = service.get("/items/brand%20new").json()["columns"]
-    assert (columns["title"], columns["price"]) == ("red mug", 12.5)
+    assert (columns["title"], columns["price"]) == (TITLE, 12.5)
     user = expected["audience"][0]
     listed = service.get(f"/recommend/{user['user_id']}", k=user["rank"]).json()["items"]
     assert listed[-1]["item_id"] == "brand new"

@@ -19,7 +19,10 @@ from tests.helm.rendering import (
 )
 from tests.support.paths import DOCS
 
-PRIVATE = {"healthz", "readyz", "info", "metrics", "admin", "docs", "openapi.json"}
+PRIVATE = {
+    *("healthz", "readyz", "info", "metrics", "admin", "docs", "openapi.json"),
+    *("audience", "preview", "studio"),
+}
 """First segments of the paths that must not be public."""
 
 

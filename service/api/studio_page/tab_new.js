@@ -182,7 +182,11 @@ function publisher(draft, bundle) {
     value: `new-${Date.now().toString(36)}`,
   });
   const publish = h("button", { class: "main", disabled: true }, "Publish");
-  const discard = h("button", { class: "danger", hidden: true, onclick: take }, "Discard it again");
+  const discard = h(
+    "button",
+    { class: "danger", type: "button", hidden: true, onclick: take },
+    "Discard it again",
+  );
   const done = h("p", { "aria-live": "polite" });
   const form = h(
     "form",

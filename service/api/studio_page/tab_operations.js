@@ -152,6 +152,6 @@ function charts(history, total) {
     chart("Failed requests (5xx)", "errors", share, true),
     chart("Refused requests (4xx)", "refused", share, true),
     chart("User vectors from a cache", "hits", share),
-    chart("Popular items instead of personal ones", "fallbacks", share),
+    chart("Popular instead of personal items", "fallbacks", share),
   );
 }

@@ -26,9 +26,8 @@ def find_chromium() -> tuple[str, dict[str, str]] | None:
     """A browser's executable and the environment that it needs; None if there is none."""
     unpacked = UNPACKED / "usr" / "lib" / "chromium" / "chromium"
     if unpacked.exists():
-        libraries = [path.parent for path in UNPACKED.glob("usr/lib/*-linux-*/libc*.so*")]
-        where = os.pathsep.join(sorted({str(path) for path in libraries}))
-        return str(unpacked), {"LD_LIBRARY_PATH": where}
+        libraries = [*UNPACKED.glob("lib/*-linux-*"), *UNPACKED.glob("usr/lib/*-linux-*")]
+        return str(unpacked), {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
     named = os.environ.get("CHROMIUM")
     found = next(filter(None, map(shutil.which, [named] if named else NAMES)), None)
     return (found, {}) if found else None
@@ -91,5 +90,6 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
 
 def save_picture(page: Page, path: Path, quality: int = 80) -> None:
     """Save what a page shows as WebP."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(BytesIO(page.screenshot())) as image:
         image.save(path, "WEBP", quality=quality, method=6)
