@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.support.paths import ROOT
 from tests.support.waiting import DEADLINE
@@ -53,7 +53,9 @@ OpenPage = Callable[..., Page]
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[OpenPage]:
-    """A function that opens an address; an error in a page's console fails the test at its end.
+    """A function that opens an address of a service.
+
+    An error in a page's console and a request to another server fail the test at its end.
 
     Its keyword arguments are those of `Browser.new_page`, and `expected`: words of console errors
     that a test provokes.
@@ -65,20 +67,23 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
         page = chromium.new_page(**{"viewport": {"width": 1280, "height": 860}, **options})
         pages.append(page)
         page.set_default_timeout(1000 * DEADLINE)
+        root = url.partition("/studio")[0]
 
         def heard(text: str) -> None:
             if not any(word in text for word in expected):
                 problems.append(text)
 
-        page.on("console", lambda message: message.type == "error" and heard(message.text))
+        def written(message: ConsoleMessage) -> None:
+            if message.type == "error":
+                heard(message.text)
+
+        def asked(request: Request) -> None:
+            if not request.url.startswith((root, "blob:", "data:")):
+                problems.append(f"asked for {request.url}")
+
+        page.on("console", written)
         page.on("pageerror", lambda error: heard(str(error)))
-        page.on("request", lambda request: outside(request.url))
-
-        def outside(address: str) -> None:
-            root = url.partition("/studio")[0]
-            if not address.startswith((root, "blob:", "data:")):
-                problems.append(f"asked for {address}")
-
+        page.on("request", asked)
         page.goto(url)
         return page
 
