@@ -55,12 +55,14 @@ async def preview(body: PreviewRequest, runtime: CurrentRuntime) -> Response:
     Takes `features` and `content` as `PUT /items/{item_id}` does. Nothing is stored.
     """
     engine = runtime.engine
-    vector = await item_vector(runtime, body)
+    vector = await item_vector(runtime, engine.bundle, body)
     top = await engine.similar_to(vector, body.k)
     fans = await find_audience(engine, vector, body.k)
-    found: dict[str, object] = {"bundle_version": engine.bundle.version, "audience": _users(fans)}
-    similar = engine.encoder.similar_list(top)
-    found["similar"] = orjson.Fragment(b"[%b]" % similar)
+    found = {
+        "bundle_version": engine.bundle.version,
+        "similar": orjson.Fragment(b"[%b]" % engine.encoder.similar_list(top)),
+        "audience": _users(fans),
+    }
     return Response(orjson.dumps(found), media_type="application/json")
 
 

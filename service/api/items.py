@@ -169,14 +169,13 @@ async def _encoded(
     return await runtime.content.encode(given, fields)
 
 
-async def item_vector(runtime: Runtime, body: ItemContent) -> Vector:
-    """The vector [D] that the item encoder makes of a request's features and content.
+async def item_vector(runtime: Runtime, bundle: Bundle, body: ItemContent) -> Vector:
+    """The vector [D] that a bundle's item encoder makes of a request's features and content.
 
     Raises:
         InvalidParameterError: there are none, or they do not fit the bundle.
     """
     [encoded] = await _encoded(runtime, [body], [""])
-    bundle = runtime.engine.bundle
     features = _features(bundle, body, encoded, "")
     if features is None:
         raise InvalidParameterError("features: are required for a new item", "features")

@@ -48,13 +48,15 @@ async def find_audience(
     bundle, catalogue = engine.bundle, engine.catalogue
     find = partial(likely_users, bundle, vector, max(k * LIKELY, LEAST))
     likely = await loop.run_in_executor(engine.threads, find)
-    new = []
-    for row in likely.tolist():
-        user_id = bundle.users[row]
-        profile = await engine.unmeasured.profiles.get(user_id, catalogue)
-        knows = item_idx is not None and bool((profile.history == item_idx).any())
-        if profile.vector is not None and not knows:
-            new.append((user_id, profile.vector, profile.history))
+    ids = [bundle.users[row] for row in likely.tolist()]
+    look_up = engine.unmeasured.profiles.get
+    profiles = await asyncio.gather(*(look_up(user_id, catalogue) for user_id in ids))
+    new = [
+        (user_id, profile.vector, profile.history)
+        for user_id, profile in zip(ids, profiles, strict=True)
+        if profile.vector is not None
+        and (item_idx is None or not (profile.history == item_idx).any())
+    ]
     if not new:
         return []
     users = np.stack([user for _, user, _ in new])

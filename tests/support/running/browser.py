@@ -33,8 +33,9 @@ def find_chromium() -> tuple[str, dict[str, str]] | None:
     return (found, {}) if found else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A browser for one module: Playwright keeps an event loop running, others need their own."""
     found = find_chromium()
     if found is None:
         pytest.skip(NO_CHROMIUM)
