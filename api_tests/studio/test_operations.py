@@ -62,3 +62,22 @@ def test_what_is_wrong_is_said_with_a_link_to_the_runbook(
         expect(page.get_by_text("Everything works")).to_be_visible()
     finally:
         service.close()
+
+
+def test_several_workers_are_one_service(
+    shop: PictureShop, open_page: OpenPage, tmp_path: Path
+) -> None:
+    """What only a single process knows of itself is left open, not wrong."""
+    service = start_studio(shop, tmp_path, workers=2)
+    try:
+        page = open_page(f"{service.url}/studio#/user/user-0001")
+        page.locator(".like").first.click()
+        expect(page.locator("#status")).to_contain_text("Liked")
+        page.get_by_role("link", name="Operations").click()
+        requests = page.get_by_role("region", name="Requests per second")
+        expect(requests).to_contain_text("since the start —")
+        expect(requests.locator("path.line")).to_have_count(1)
+        median = page.get_by_role("region", name="Median time of recommendations")
+        expect(median).to_contain_text(re.compile(r"since the start [\d.]+ ms"))
+    finally:
+        service.close()

@@ -68,7 +68,11 @@ export function quantile(before, now, share, accepts) {
 const isRecommend = ({ endpoint }) =>
   endpoint.startsWith("/recommend") || endpoint.startsWith("/similar");
 
-/** What a dashboard shows of the time between two texts, or since the start without the first. */
+/**
+ * What a dashboard shows of the time between two texts, or since the start without the first.
+ *
+ * @param seconds between them; null if that is not known.
+ */
 export function measure(before, now, seconds) {
   const requests = growth(before, now, "request_seconds_count");
   const failed = growth(before, now, "request_seconds_count", ({ status }) => status >= "500");
@@ -77,7 +81,7 @@ export function measure(before, now, seconds) {
   const local = growth(before, now, "vector_lookups_total", ({ layer }) => layer === "local");
   const share = (part, whole) => (whole ? part / whole : null);
   return {
-    requests: requests / seconds,
+    requests: seconds === null ? null : requests / seconds,
     median: quantile(before, now, 0.5, isRecommend),
     slowest: quantile(before, now, 0.99, isRecommend),
     errors: share(failed, requests),

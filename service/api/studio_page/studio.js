@@ -24,7 +24,16 @@ let isOpen = false;
 function place() {
   const [, name, ...rest] = location.hash.split("/");
   const known = name === "session" ? "user" : name in TABS ? name : "user";
-  return { name: known, isSession: name === "session", id: decodeURIComponent(rest.join("/")) };
+  return { name: known, isSession: name === "session", id: decoded(rest.join("/")) };
+}
+
+/** An id may have been typed by hand, with a lonely percent sign. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 async function open() {

@@ -28,7 +28,7 @@ export async function open(root) {
       const now = { samples: parse(text), at: performance.now() };
       const started = sum(now.samples, "process_start_time_seconds");
       const uptime = started ? Date.now() / 1000 - started : null;
-      const total = measure(null, now.samples, uptime ?? 1);
+      const total = measure(null, now.samples, uptime);
       if (before) history.push(measure(before.samples, now.samples, (now.at - before.at) / 1000));
       if (history.length > KEPT) history.shift();
       before = now;
@@ -118,29 +118,24 @@ function facts(bundle, readiness, samples, uptime) {
   );
 }
 
+const milliseconds = (seconds) => `${number(1000 * seconds, 1)} ms`;
+const share = (value) =>
+  value > 0 && value < 0.01 ? `${number(100 * value, 2)}\u00a0%` : percent(value);
+
+/** The charts, and the numbers since the start; what is not known is null. */
 function charts(history, total) {
-  const milliseconds = (seconds) => (seconds === null ? "—" : `${number(1000 * seconds, 1)} ms`);
-  const share = (value) =>
-    value === null
-      ? "—"
-      : value > 0 && value < 0.01
-        ? `${number(100 * value, 2)} %`
-        : percent(value);
   const chart = (name, field, shown, isBad) => {
     const values = history.map((one) => one[field]);
-    const now = values.at(-1) ?? null;
+    const words = (value) => (value === null ? "—" : shown(value));
+    const now = words(values.at(-1) ?? null);
+    const label = `${name} in the last two minutes, now ${now}`;
     return h(
       "section",
       { class: "panel fact", "aria-label": name },
       h("span", { class: "quiet" }, name),
-      h("b", {}, now === null ? "—" : shown(now)),
-      lineChart(
-        values,
-        `${name} in the last two minutes, now ${now === null ? "none" : shown(now)}`,
-        KEPT,
-        isBad,
-      ),
-      h("span", { class: "quiet" }, `since the start ${shown(total[field])}`),
+      h("b", {}, now),
+      lineChart(values, label, KEPT, isBad),
+      h("span", { class: "quiet" }, `since the start ${words(total[field])}`),
     );
   };
   return h(
