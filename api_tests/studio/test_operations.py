@@ -60,6 +60,7 @@ def test_what_is_wrong_is_said_with_a_link_to_the_runbook(
         page.get_by_role("link", name="Back to the studio").click()
         redis_server.start()
         expect(page.get_by_text("Everything works")).to_be_visible()
+        page.close()  # before the service that it keeps asking
     finally:
         service.close()
 
@@ -79,5 +80,6 @@ def test_several_workers_are_one_service(
         expect(requests.locator("path.line")).to_have_count(1)
         median = page.get_by_role("region", name="Median time of recommendations")
         expect(median).to_contain_text(re.compile(r"since the start [\d.]+ ms"))
+        page.close()  # before the service that it keeps asking
     finally:
         service.close()

@@ -91,7 +91,7 @@ def open_page(chromium: Browser) -> Iterator[OpenPage]:
     yield open_one
     for page in pages:
         page.close()
-    assert not problems
+    assert not problems, "\n".join(problems)
 
 
 def save_picture(page: Page, path: Path, quality: int = 80) -> None:
