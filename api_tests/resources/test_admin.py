@@ -83,8 +83,8 @@ def test_the_schema_describes_parameters_examples_and_errors(service: RunningSer
         "diversity",
         "weights",
         "boost",
-        "exclude_seen",
         "explain",
+        "exclude_seen",
         "cursor",
     ]
     assert set(operation["responses"]) == {
