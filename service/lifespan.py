@@ -12,11 +12,11 @@ from bundle.errors import InputError
 from bundle.format.reader import Bundle
 from bundle.json_file import read_json_file
 from bundle.resources import thread_budget
+from bundle.search.experiment import Experiment, why_unfit
 from bundle.store.store import BundleStore
 from service.auth.key_file import read_key_file
 from service.engine.beside import BundleBeside
 from service.engine.engine import Engine, build_engine
-from service.engine.experiments import Experiment, why_unfit
 from service.engine.reload import Reloader
 from service.engine.runtime import Runtime
 from service.engine.shadow import Shadow

@@ -16,24 +16,24 @@ from hashlib import blake2b
 from typing import Annotated, Self, TypeVar
 
 import orjson
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from bundle.catalogue.catalogue import Catalogue
 from bundle.search.options import OptionError, RankingOptions, search_options
-from service.schemas.base import Schema
-from service.schemas.recommend import UserQuery
 
-Query = TypeVar("Query", bound=UserQuery)
+Query = TypeVar("Query", bound=BaseModel)
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
 
-class Arm(Schema):
+class Arm(BaseModel):
     """A share of the users, with the options of their searches.
 
     Attributes:
         bundle_version: bundle that answers them; the live one by default.
         options: defaults of their requests' parameters.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     share: Annotated[float, Field(gt=0, le=1)]
@@ -48,7 +48,7 @@ class Arm(Schema):
 
     @cached_property
     def encoded(self) -> bytes:
-        """The JSON of `ExperimentExposure`."""
+        """The JSON of an exposure, as responses have it."""
         return orjson.dumps({"name": self.experiment, "arm": self.name})
 
     @property
@@ -77,8 +77,10 @@ def why_unfit(arm: Arm, catalogue: Catalogue) -> str | None:
     return None
 
 
-class Experiment(Schema):
+class Experiment(BaseModel):
     """Named arms with shares."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
     arms: Annotated[list[Arm], Field(min_length=1, max_length=20)]

@@ -18,12 +18,12 @@ import pyarrow as pa
 from bundle.catalogue.catalogue import Catalogue
 from bundle.catalogue.values import json_value
 from bundle.format.reader import Bundle
+from bundle.search.experiment import Arm
 from bundle.search.explanation import score_parts, top_shares
 from bundle.search.options import SearchOptions
 from bundle.search.topk import TopK
 from bundle.sorted_sets import is_member
 from bundle.types import Rows, Vector
-from service.engine.experiments import Arm
 from service.engine.profiles import UserProfile
 from service.observability.metrics import Stage
 from service.schemas.base import MAX_K

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bundle.catalogue.catalogue import Catalogue
 from bundle.catalogue.overlay import Overlay
 from bundle.format.reader import Bundle
+from bundle.search.experiment import Arm
 from bundle.search.options import OptionError, SearchOptions, allowed_items, search_options
 from bundle.search.recommender import Recommender
 from bundle.search.similarity import FUSED
@@ -25,7 +26,6 @@ from service.cache.user_vectors import LocalVectorCache, UserVectors
 from service.engine.batching import SearchBatches
 from service.engine.cost import CHARACTER, INLINE, explanation_cost, search_cost, text_cost
 from service.engine.encoding import ResponseEncoder
-from service.engine.experiments import Arm
 from service.engine.item_overlay import ItemOverlays
 from service.engine.profiles import UserProfile, UserProfiles
 from service.engine.recall_monitor import RecallMonitor

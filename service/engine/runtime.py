@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bundle.search.experiment import Arm, Experiment, why_unfit
 from service.engine.engine import Engine
-from service.engine.experiments import Arm, Experiment, why_unfit
 from service.engine.shadow import Shadow
 from service.limiter import ConcurrencyLimiter
 from service.observability.logs import LOGGER

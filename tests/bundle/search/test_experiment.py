@@ -9,7 +9,7 @@ import pytest
 
 from bundle.errors import InputError
 from bundle.json_file import read_json_file
-from service.engine.experiments import Experiment
+from bundle.search.experiment import Experiment
 
 
 def test_users_stay_in_their_arm_and_arms_have_their_shares() -> None:
