@@ -31,7 +31,8 @@ GROUPS = {
     ],
     "Cache of user vectors": ["vector_cache_size", "vector_ttl", "vector_ttl_jitter"],
     "Experiments and comparisons": [
-        *("experiment", "shadow_version", "shadow_share", "recall_share"),
+        *("experiment", "outcome_share", "outcome_window", "outcome_ttl"),
+        *("shadow_version", "shadow_share", "recall_share"),
     ],
 }
 """Settings by the heading that they stand under."""

@@ -17,6 +17,7 @@ from bundle.store.store import BundleStore
 from service.auth.key_file import read_key_file
 from service.engine.beside import BundleBeside
 from service.engine.engine import Engine, build_engine
+from service.engine.outcomes import OutcomeRecorder
 from service.engine.reload import Reloader
 from service.engine.runtime import Runtime
 from service.engine.shadow import Shadow
@@ -120,6 +121,9 @@ async def open_runtime(
         shadow = None
         if settings.shadow_version:
             shadow = Shadow(settings.shadow_version, settings.shadow_share, metrics)
+        outcomes = None
+        if settings.outcome_share:
+            outcomes = await stack.enter_async_context(OutcomeRecorder(state, settings, metrics))
         runtime = Runtime(
             settings=settings,
             metrics=metrics,
@@ -136,6 +140,7 @@ async def open_runtime(
             },
             experiment=experiment,
             shadow=shadow,
+            outcomes=outcomes,
             content=content,
         )
         async with feed.paused():

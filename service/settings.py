@@ -144,6 +144,13 @@ class Settings(BaseSettings):
     """Weight of an event by its type, as JSON; other types have weight 1."""
     experiment: Path | None = None
     """JSON file with the arms of an experiment and their shares. [none]"""
+    outcome_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Fraction of the users whose answers are remembered, so that events that follow are attributed
+    to what was shown; 0 remembers none."""
+    outcome_window: Annotated[int, Field(ge=60, le=30 * 24 * 3600)] = 24 * 3600
+    """Maximum time between an answer and an event that is attributed to it, in seconds."""
+    outcome_ttl: Annotated[int, Field(ge=24 * 3600)] = 90 * 24 * 3600
+    """Time for which exposures and attributed events are kept, in seconds."""
     shadow_version: str | None = None
     """Version of a bundle that also answers a sample of the requests, for comparison. [none]"""
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.01

@@ -14,6 +14,8 @@ in one slot of a cluster:
 | `{notes}:bodies` | hash from `<kind>:<name>` to JSON |
 | `{…}:probe` | never exists: the target of commands that tell whether Redis takes writes |
 | `pages:<token>` | JSON: a ranking that a client reads page by page |
+| `{events-<p>}:shown:<user_id>` | list: the user's newest impressions, packed, newest first |
+| `{events-<p>}:outcomes:<user_id>` | hash: the user's exposures and outcomes, see below |
 | `{events-<p>}:pages_of:<user_id>` | sorted set: the user's tokens by expiry, s since 1970 |
 | `versions` | sorted set: bundle versions by expiry of their last user vector, s since 1970 |
 | `<bundle version>:user_vector:<user_id>` | a user vector, see `bundle.events.vector_codec` |
@@ -21,6 +23,10 @@ in one slot of a cluster:
 The recent events of an erased user begin with the line `erased` and do not expire: otherwise the
 interactions in an older bundle would count again. In SQLite the tables of SCHEMA hold the same, but
 for vectors. The keys and tables `pages_of…` and `versions` tell an erasure what to delete.
+
+The hash of exposures and outcomes has fields in JSON: `[day, arm]` with the number of impressions,
+and `[day, arm, type, timestamp of the impression, digest of the item]` with 1. A day is that of the
+impression, in days since 1970. `bundle.events.outcomes` describes them.
 
 Numbers of changes begin at the current time in µs since 1970. So do numbers of events in SQLite, at
 each start. Both therefore keep growing after the state was lost or an older copy was restored.
@@ -58,6 +64,19 @@ CREATE TABLE IF NOT EXISTS pages_of_users (
     user_id TEXT NOT NULL, token TEXT NOT NULL, expires REAL NOT NULL,
     PRIMARY KEY (user_id, token)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pages_of_users_expire ON pages_of_users (expires);
+CREATE TABLE IF NOT EXISTS shown (
+    user_id TEXT NOT NULL, timestamp REAL NOT NULL, body BLOB NOT NULL, expires REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS shown_to_user ON shown (user_id, timestamp);
+CREATE INDEX IF NOT EXISTS shown_expire ON shown (expires);
+CREATE TABLE IF NOT EXISTS exposures (
+    user_id TEXT NOT NULL, arm TEXT NOT NULL, day INTEGER NOT NULL, number INTEGER NOT NULL,
+    expires REAL NOT NULL, PRIMARY KEY (user_id, arm, day)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS exposures_expire ON exposures (expires);
+CREATE TABLE IF NOT EXISTS outcomes (
+    user_id TEXT NOT NULL, shown REAL NOT NULL, item INTEGER NOT NULL, type TEXT NOT NULL,
+    arm TEXT, day INTEGER NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (user_id, shown, item, type)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS outcomes_expire ON outcomes (expires);
 """
 """Tables of the SQLite state; every statement may be run again."""
 
@@ -89,6 +108,14 @@ class Keys:
     def once(self, user_id: str, key: str) -> str:
         """An idempotency key of one of the user's events."""
         return f"{self._prefix}{{events-{_partition(user_id)}}}:once:{once_digest(user_id, key)}"
+
+    def shown(self, user_id: str) -> str:
+        """The user's newest impressions."""
+        return f"{self._prefix}{{events-{_partition(user_id)}}}:shown:{user_id}"
+
+    def outcomes(self, user_id: str) -> str:
+        """The user's exposures and outcomes."""
+        return f"{self._prefix}{{events-{_partition(user_id)}}}:outcomes:{user_id}"
 
     def pages(self, token: str) -> str:
         """A ranking that a client reads page by page."""

@@ -118,8 +118,8 @@ async def compare(body: CompareRequest, runtime: CurrentRuntime, beside: Current
     check_ids(body.exclude, "exclude", longest)
     other = await beside.engine(body.version)
     engine = runtime.engine
-    mine, top = await engine.unmeasured.answer(body.user_id, body)
-    theirs, others = await other.unmeasured.answer(body.user_id, body)
+    mine, _, top = await engine.unmeasured.answer(body.user_id, body)
+    theirs, _, others = await other.unmeasured.answer(body.user_id, body)
     served = engine.catalogue.item_ids(top.item_idx.tolist())
     both = {*served} & {*other.catalogue.item_ids(others.item_idx.tolist())}
     overlap = len(both) / len(served) if served else 1.0

@@ -43,6 +43,10 @@ async def add_events(body: EventBatch, runtime: CurrentRuntime) -> EventsAccepte
     except StateUnavailableError:
         runtime.metrics.events.labels("refused").inc(len(events))
         raise
+    if runtime.outcomes is not None:
+        for new, stored in zip(events, is_new, strict=True):
+            if stored:
+                runtime.outcomes.follow(new.event)
     accepted = sum(is_new)
     runtime.metrics.events.labels("accepted").inc(accepted)
     runtime.metrics.events.labels("repeated").inc(len(events) - accepted)

@@ -56,7 +56,7 @@ async def recommend_page(runtime: Runtime, user_id: str, query: RecommendQuery) 
         raise InvalidParameterError("cursor: belongs to a request with other parameters", "cursor")
     if is_over:
         raise CursorExpiredError("cursor: has expired", "cursor")
-    return page
+    return _shown(runtime, page)
 
 
 async def _first_page(runtime: Runtime, user_id: str, query: RecommendQuery) -> bytes:
@@ -74,11 +74,24 @@ async def _first_page(runtime: Runtime, user_id: str, query: RecommendQuery) -> 
             ttl = runtime.settings.pages_ttl
             await runtime.state.keep_pages(user_id, token, orjson.dumps(kept), ttl)
             if (await runtime.state.user(user_id)).erased == erased:
-                return _page(runtime, kept, token, 0, query.k)
+                return _shown(runtime, _page(runtime, kept, token, 0, query.k))
         # The user was erased meanwhile: what the erasure could not find yet is written over.
 
 
-def _page(runtime: Runtime, kept: dict[str, Any], token: str, start: int, k: int) -> bytes:
+def _shown(runtime: Runtime, page: dict[str, Any]) -> bytes:
+    """The JSON of a page, which is remembered if its user is measured.
+
+    Ranks after a deleted item are remembered as if there were no gap.
+    """
+    outcomes, user_id, items = runtime.outcomes, page["user_id"], page["items"]
+    if outcomes is not None and items and outcomes.measures(user_id):
+        arm = page["experiment"] and "{name}/{arm}".format_map(page["experiment"])
+        ids, first = [item["item_id"] for item in items], items[0]["rank"]
+        outcomes.show(user_id, arm, page["bundle_version"], page["source"], ids, first)
+    return orjson.dumps(page)
+
+
+def _page(runtime: Runtime, kept: dict[str, Any], token: str, start: int, k: int) -> dict[str, Any]:
     """The next k items from a position on, without deleted ones."""
     answer = kept["answer"]
     ranked = answer["items"]
@@ -90,7 +103,7 @@ def _page(runtime: Runtime, kept: dict[str, Any], token: str, start: int, k: int
             items.append(ranked[position])
         position += 1
     following = f"{token}.{position}" if position < len(ranked) else None
-    return orjson.dumps({**answer, "items": items, "next_cursor": following})
+    return {**answer, "items": items, "next_cursor": following}
 
 
 def _options(query: RecommendQuery) -> dict[str, Any]:

@@ -153,7 +153,11 @@ async def _recommend_user(runtime: Runtime, user_id: str, query: UserQuery) -> b
     engine = runtime.engine_of(arm)
     if arm is not None:
         query = arm.apply(query)
-    response, top = await engine.answer(user_id, query, arm)
+    response, source, top = await engine.answer(user_id, query, arm)
+    if runtime.outcomes is not None and runtime.outcomes.measures(user_id):
+        ids = engine.catalogue.item_ids(top.item_idx.tolist())
+        label = arm.label if arm else None
+        runtime.outcomes.show(user_id, label, engine.bundle.version, source, ids)
     if runtime.shadow is not None:
         runtime.shadow.sample(runtime.shadow_engine, user_id, query, engine, top)
     return response

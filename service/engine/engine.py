@@ -35,6 +35,7 @@ from service.schemas.recommend import SearchQuery, UserQuery
 from service.settings import Settings
 from service.state.base import State
 from service.state.change_feed import ChangeFeed
+from service.types import AnswerSource
 
 if TYPE_CHECKING:
     from service.redis.batched_reader import BatchedReader
@@ -200,14 +201,14 @@ class Engine:
 
     async def answer(
         self, user_id: str, query: UserQuery, arm: Arm | None = None
-    ) -> tuple[bytes, TopK]:
-        """The JSON of `Recommendations` for one user, and its items; raises as `rank`."""
+    ) -> tuple[bytes, AnswerSource, TopK]:
+        """The JSON of `Recommendations` for one user, its source and items; raises as `rank`."""
         profile, options, top = await self.rank(user_id, query)
         response = self.encoder.recommendations(user_id, profile, top, arm)
         if query.explain and profile.vector is not None:
             vector, history = profile.vector, profile.history
             response = await self.explain(response, vector, history, options, top)
-        return response, top
+        return response, profile.source, top
 
     async def explain(
         self, response: bytes, vector: Vector, history: Rows, options: SearchOptions, top: TopK

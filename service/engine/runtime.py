@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bundle.search.experiment import Arm, Experiment, why_unfit
 from service.engine.engine import Engine
+from service.engine.outcomes import OutcomeRecorder
 from service.engine.shadow import Shadow
 from service.limiter import ConcurrencyLimiter
 from service.observability.logs import LOGGER
@@ -41,6 +42,7 @@ class Runtime:
         others: engines of an experiment's arms, of the shadow and of a comparison, by version.
         experiment: the running experiment, if any.
         shadow: compares responses with another bundle's, if configured.
+        outcomes: attributes events to what was shown, if configured.
         content: extracts features from texts and images, if configured.
         suspended: names of the arms whose options do not fit their bundle; their users are in none.
     """
@@ -57,6 +59,7 @@ class Runtime:
     others: dict[str, Engine]
     experiment: Experiment | None
     shadow: Shadow | None
+    outcomes: OutcomeRecorder | None
     content: "ContentEncoders | None"
     suspended: set[str] = field(default_factory=set)
 

@@ -21,6 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from service.observability.outcomes import OutcomeMetrics
 from service.types import FallbackReason
 
 MULTIPROC_DIR = "PROMETHEUS_MULTIPROC_DIR"
@@ -140,6 +141,7 @@ class Metrics:
             "livemax",
             ["experiment", "arm"],
         )
+        self.outcomes = OutcomeMetrics(self._counter)
         self.shadow_overlap = self._histogram(
             "shadow_overlap",
             "Share of served items that the shadow also returns.",

@@ -1,4 +1,4 @@
-"""State: events, item changes, erased users, paged rankings; it outlives bundles and processes.
+"""State: events, item changes, erased users, rankings, outcomes; outlives bundles and processes.
 
 This is the interface; `service.state.sqlite` implements it in a SQLite file, `service.state.redis`
 in Redis. One contract suite tests both.
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from bundle.errors import DRepMRecError
+from bundle.events.outcomes import Impression, Outcome, Retention
 from bundle.events.records import Change, ChangeKind, Event
 
 
@@ -102,7 +103,7 @@ class State(Protocol):
         """Store events, durable on return; for each, whether it is new by its key."""
 
     async def erase_user(self, user_id: str) -> None:
-        """Delete a user's events, rankings and vectors and record that the user was erased.
+        """Delete a user's events, rankings, vectors, impressions and outcomes, and record that.
 
         Idempotency keys stay, so that a repeated request cannot bring an event back.
         """
@@ -118,3 +119,14 @@ class State(Protocol):
 
     async def pages(self, token: str) -> bytes | None:
         """A stored ranking; None if it has expired."""
+
+    async def add_impressions(
+        self, impressions: Sequence[Impression], retention: Retention
+    ) -> None:
+        """Store the newest IMPRESSIONS of each user, and count those of users in an arm.
+
+        Nothing is stored of users who were erased.
+        """
+
+    async def add_outcomes(self, events: Sequence[Event], retention: Retention) -> list[Outcome]:
+        """Attribute stored events to impressions and store the outcomes; returns the new ones."""

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from bundle.events.keys import STATE_FILE
+from bundle.events.outcomes import Impression, Outcome, Retention
+from bundle.events.records import Event
 from bundle.store.url import parse_root
 from service.observability.logs import LOGGER
 from service.observability.metrics import Metrics
@@ -80,6 +82,18 @@ class NoState:
         """See `State`."""
         del token
         return None
+
+    async def add_impressions(
+        self, impressions: Sequence[Impression], retention: Retention
+    ) -> None:
+        """See `State`."""
+        del impressions, retention
+        raise NoStateError(self._reason)
+
+    async def add_outcomes(self, events: Sequence[Event], retention: Retention) -> list[Outcome]:
+        """See `State`."""
+        del events, retention
+        raise NoStateError(self._reason)
 
 
 def state_file(settings: Settings) -> Path | None:

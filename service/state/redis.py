@@ -13,6 +13,7 @@ from time import time
 from typing import Any, Self, TypeVar
 
 from bundle.events.keys import ONCE_SECONDS, Keys, vector_key_prefix
+from bundle.events.outcomes import IMPRESSIONS, Impression, Outcome, Retention, attribute
 from bundle.events.records import RECENT, Change, Event
 from service.observability.logs import LOGGER
 from service.redis.batched_reader import BatchedReader
@@ -20,7 +21,15 @@ from service.redis.client import Client, Slots, close_client, drop_connections, 
 from service.redis.errors import RedisCallError
 from service.settings import Settings
 from service.state.base import NOTHING, Changes, NewChange, NewEvent, StateError, UserState
-from service.state.redis_scripts import ADD_CHANGES, ADD_EVENT, ERASE_RECENT, READ_CHANGES
+from service.state.redis_outcomes import impression_scripts, outcome_field, unpack_impressions
+from service.state.redis_scripts import (
+    ADD_CHANGES,
+    ADD_EVENT,
+    ADD_IMPRESSIONS,
+    ADD_OUTCOME,
+    ERASE_RECENT,
+    READ_CHANGES,
+)
 
 T = TypeVar("T")
 ERASED = b"erased\n"
@@ -128,7 +137,8 @@ class RedisState:
         erased = NewChange("user", user_id, b"{}")
         await self._add_changes([erased])
         log, mine = self._keys.log(user_id), user_id.encode()
-        newest = await self._eval(ERASE_RECENT, (log, self._keys.user(user_id)), ERASED)
+        keys = (self._keys.user(user_id), self._keys.shown(user_id), self._keys.outcomes(user_id))
+        newest = await self._eval(ERASE_RECENT, (log, *keys), ERASED)
         await self._expect(isinstance(newest, bytes))
         start: bytes | None = b"-" if newest else None
         while start is not None:
@@ -205,6 +215,47 @@ class RedisState:
         except RedisCallError as failure:
             raise StateError(f"Redis: {failure.kind}") from None
         return found if isinstance(found, bytes) else None
+
+    async def add_impressions(
+        self, impressions: Sequence[Impression], retention: Retention
+    ) -> None:
+        """See `State`."""
+        await self._do(self._add_impressions(impressions, retention))
+
+    async def _add_impressions(
+        self, impressions: Sequence[Impression], retention: Retention
+    ) -> None:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        counts = []
+        for keys, values in impression_scripts(self._keys, impressions, retention):
+            pipeline.eval(ADD_IMPRESSIONS, len(keys), *keys, ERASED, *values)
+            counts.append(len(keys) // 3)
+        await self._expect(await self._in_time(pipeline.execute) == counts)
+
+    async def add_outcomes(self, events: Sequence[Event], retention: Retention) -> list[Outcome]:
+        """See `State`."""
+        return await self._do(self._add_outcomes(events, retention))
+
+    async def _add_outcomes(self, events: Sequence[Event], retention: Retention) -> list[Outcome]:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for event in events:
+            pipeline.lrange(self._keys.shown(event.user_id), 0, IMPRESSIONS - 1)
+        lists = await self._in_time(pipeline.execute)
+        await self._expect(len(lists) == len(events) and all(isinstance(x, list) for x in lists))
+        found = (
+            attribute(event, unpack_impressions(event.user_id, packed), retention.window)
+            for event, packed in zip(events, lists, strict=True)
+        )
+        outcomes = [outcome for outcome in found if outcome is not None]
+        pipeline = self._client.pipeline(transaction=False)
+        for outcome in outcomes:
+            user = outcome.event.user_id
+            keys = (self._keys.user(user), self._keys.outcomes(user))
+            field = outcome_field(outcome)
+            pipeline.eval(ADD_OUTCOME, len(keys), *keys, ERASED, field, retention.results)
+        replies = await self._in_time(pipeline.execute) if outcomes else []
+        await self._expect(len(replies) == len(outcomes) and all(r in (0, 1) for r in replies))
+        return [one for one, is_new in zip(outcomes, replies, strict=True) if is_new]
 
     async def _eval(self, script: str, keys: Sequence[str], *values: object) -> Any:
         return await self._in_time(self._client.eval, script, len(keys), *keys, *values)

@@ -24,6 +24,7 @@ return 1
 # Returns the newest entry of the log, or an empty text: later ones are not part of the erasure.
 ERASE_RECENT = """
 redis.call('SET', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[3], KEYS[4])
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
 return newest[1] and newest[1][1] or ''
 """
@@ -56,4 +57,36 @@ for i = 1, #found, 2 do
   notes[#notes + 1] = {found[i], found[i + 1], redis.call('HGET', KEYS[4], found[i])}
 end
 return {lost, notes}
+"""
+# Keys are three for each impression: the user's recent events, impressions, and outcomes. Nothing
+# is kept of users who were erased: a record that waited may be older than the erasure. The first
+# exposure of a day removes what is too old.
+ADD_IMPRESSIONS = """
+local mark, most, keep, results, oldest = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+for i = 1, #KEYS / 3 do
+  local shown, outcomes = KEYS[3 * i - 1], KEYS[3 * i]
+  local body, exposure = ARGV[4 + 2 * i], ARGV[5 + 2 * i]
+  if redis.call('GETRANGE', KEYS[3 * i - 2], 0, #mark - 1) ~= mark then
+    redis.call('LPUSH', shown, body)
+    redis.call('LTRIM', shown, 0, most - 1)
+    redis.call('EXPIRE', shown, keep)
+    if exposure ~= '' then
+      if redis.call('HINCRBY', outcomes, exposure, 1) == 1 then
+        for _, field in ipairs(redis.call('HKEYS', outcomes)) do
+          if tonumber(string.match(field, '%d+')) < oldest then
+            redis.call('HDEL', outcomes, field)
+          end
+        end
+      end
+      redis.call('EXPIRE', outcomes, results)
+    end
+  end
+end
+return #KEYS / 3
+"""
+ADD_OUTCOME = """
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) == ARGV[1] then return 0 end
+local new = redis.call('HSETNX', KEYS[2], ARGV[2], 1)
+redis.call('EXPIRE', KEYS[2], ARGV[3])
+return new
 """

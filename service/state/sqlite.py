@@ -10,21 +10,24 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any, Self, TypeVar
 
 from bundle.events.keys import ONCE_SECONDS, once_digest
+from bundle.events.outcomes import Impression, Outcome, Retention
 from bundle.events.records import RECENT, Change, Event
 from service.observability.background import BackgroundLoop
 from service.observability.metrics import Metrics
 from service.state.base import NOTHING, Changes, NewChange, NewEvent, StateError, UserState
 from service.state.sqlite_file import connect, identities, open_file
+from service.state.sqlite_outcomes import TABLES, add_impressions, add_outcomes
 
 T = TypeVar("T")
 _Batch = list[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]]
 CLEANUP_SECONDS = 10.0
-"""Interval at which expired rankings are deleted and the write-ahead log is emptied, in seconds."""
+"""Interval at which expired rows are deleted and the write-ahead log is emptied, in seconds."""
 CHECKPOINT_SECONDS = 0.1
 """Maximum time to wait for readers before the write-ahead log is emptied, in seconds, because
 writes wait meanwhile; the next round tries again."""
@@ -44,6 +47,7 @@ _ERASE = (
     "DELETE FROM events WHERE user_id = ?",
     "DELETE FROM pages WHERE token IN (SELECT token FROM pages_of_users WHERE user_id = ?)",
     "DELETE FROM pages_of_users WHERE user_id = ?",
+    *(f"DELETE FROM {table} WHERE user_id = ?" for table in TABLES),
 )
 # Numbers are µs since 1970, or the previous one plus 1, so they continue after a file was lost.
 _NEXT_CHANGE = """
@@ -168,6 +172,16 @@ class LocalState:
         rows = self._read(query, token, time())
         return rows[0][0] if rows else None
 
+    async def add_impressions(
+        self, impressions: Sequence[Impression], retention: Retention
+    ) -> None:
+        """See `State`."""
+        await self._write(partial(add_impressions, impressions=impressions, retention=retention))
+
+    async def add_outcomes(self, events: Sequence[Event], retention: Retention) -> list[Outcome]:
+        """See `State`."""
+        return await self._write(partial(add_outcomes, events=events, retention=retention))
+
     def _read(self, query: str, *values: object) -> list[Any]:
         try:
             if not self._reader.in_transaction:
@@ -255,7 +269,7 @@ class LocalState:
 
 def _delete_expired(connection: sqlite3.Connection) -> None:
     now = time()
-    for table in ("pages", "pages_of_users"):
+    for table in ("pages", "pages_of_users", *TABLES):
         connection.execute(f"DELETE FROM {table} WHERE expires < ?", (now,))
 
 
