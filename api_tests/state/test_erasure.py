@@ -101,14 +101,18 @@ def test_not_a_byte_of_an_erased_user_is_left_but_the_record_of_it(
     ]
     vectors = [contents.user_vectors[0].astype("<f4").tobytes() for contents in bundles]
     store.publish(bundles[0])
-    service = start(store=store.root, reload_poll=0.1, **state.options)
+    arms = tmp_path / "arms.json"
+    arms.write_text('{"name": "test", "arms": [{"name": "all", "share": 1}]}')
+    measured = {"experiment": arms, "outcome_share": 1}
+    service = start(store=store.root, reload_poll=0.1, **measured, **state.options)
     assert service.get(f"/recommend/{USER}").json()["source"] == "known_user"
     version = store.publish(bundles[1])
     wait_until(lambda: service.get("/readyz").json()["bundle_version"] == version, "the swap")
     assert service.get(f"/recommend/{USER}").json()["source"] == "known_user"
+    shown = service.get(f"/recommend/{USER}", k=1).json()["items"][0]["item_id"]
     events = [
         {"user_id": user, "item_id": item, "key": f"{user}-{item}"}
-        for item in ("item-1", "item-2", SECRET, "item-3")
+        for item in ("item-1", "item-2", SECRET, "item-3", shown)
         for user in ids
         if user == USER or item != SECRET
     ]
@@ -120,9 +124,16 @@ def test_not_a_byte_of_an_erased_user_is_left_but_the_record_of_it(
         cursors[user] = answer["next_cursor"]
     wait_until(lambda: len(state.places(*vectors)) == state.vectors, "the vectors in Redis")
     assert state.places(SECRET.encode())
+    wait_until(lambda: service.metric("attributed_events_total") >= 1, "an outcome")
     assert len(state.places(USER.encode())) > len(state.records) + state.vectors
+    service.get(f"/recommend/{USER}")  # its impression waits to be written meanwhile
 
     assert service.client.delete(f"/users/{USER}").status_code == 204
+
+    def impressions() -> float:
+        return service.metric("outcome_records_total", kind="impression", result="written")
+
+    wait_until(lambda: impressions() == 8, "all impressions")
 
     def clean() -> bool:
         return not state.places(SECRET.encode(), *vectors)
@@ -131,4 +142,4 @@ def test_not_a_byte_of_an_erased_user_is_left_but_the_record_of_it(
     assert state.places(USER.encode()) == state.records
     assert service.get(f"/recommend/{USER}", cursor=cursors[USER]).status_code == 410
     assert service.get(f"/recommend/{OTHER}", cursor=cursors[OTHER]).status_code == 200
-    assert len(service.get(f"/users/{OTHER}").json()["events"]) == 3
+    assert len(service.get(f"/users/{OTHER}").json()["events"]) == 4

@@ -112,13 +112,13 @@ class OutcomeRecorder:
         except StateError:
             self._count("impression", "failed", len(batch))
             return
-        self._count("impression", "written", len(batch))
         alike = Counter(
             (one.arm, one.version, one.source, range(one.first, one.last + 1), _group(one.user_id))
             for one in batch
         )
         for labels, times in alike.items():
             self._metrics.outcomes.show(*labels, times)
+        self._count("impression", "written", len(batch))
 
     async def _write_outcomes(self, batch: list[Event]) -> None:
         try:
@@ -126,12 +126,12 @@ class OutcomeRecorder:
         except StateError:
             self._count("event", "failed", len(batch))
             return
-        self._count("event", "attributed", len(outcomes))
-        self._count("event", "unattributed", len(batch) - len(outcomes))
         for shown, event, rank in outcomes:
             if event.weight > 0:
                 labels = shown.arm, shown.version, shown.source, rank, _group(event.user_id)
                 self._metrics.outcomes.attribute(*labels)
+        self._count("event", "attributed", len(outcomes))
+        self._count("event", "unattributed", len(batch) - len(outcomes))
 
     def _count(self, kind: str, result: str, number: int) -> None:
         self._metrics.outcomes.records.labels(kind, result).inc(number)
