@@ -28,6 +28,12 @@ COMMANDS = (
         "evaluate",
     ),
     CommandEntry(
+        "experiment",
+        "Report which arm of an experiment won.",
+        "training.cli.experiment",
+        "app",
+    ),
+    CommandEntry(
         "recommend",
         "Write the recommendations of many users as Parquet files.",
         "training.cli.recommend",

@@ -7,6 +7,7 @@ import numpy as np
 import typer
 
 from bundle.errors import InputError
+from bundle.events.keys import STATE_FILE
 from bundle.json_file import read_json_file
 from bundle.store.store import BundleStore
 from training.data.dataset import Dataset
@@ -49,6 +50,35 @@ Assignments = Annotated[
     ),
 ]
 
+State = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="DREPMREC_STATE",
+        help="SQLite file of the service's --state, read if there is no Redis.",
+    ),
+]
+RedisNamespace = Annotated[
+    str,
+    typer.Option(
+        envvar="DREPMREC_REDIS_NAMESPACE",
+        help="Namespace of the Redis keys; the service's --redis-namespace.",
+    ),
+]
+RedisCluster = Annotated[
+    bool,
+    typer.Option(
+        "--redis-cluster",
+        envvar="DREPMREC_REDIS_CLUSTER",
+        help="Treat the URL as a Redis Cluster.",
+    ),
+]
+RedisSentinel = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DREPMREC_REDIS_SENTINEL",
+        help="Name of the master; treat the URL as a Redis Sentinel.",
+    ),
+]
 OptionsFile = Annotated[
     Path | None,
     typer.Option(
@@ -77,6 +107,13 @@ def existing_store(store: str, cache: Path | None = None) -> BundleStore:
     if isinstance(found.root, Path) and not found.root.is_dir():
         raise InputError(f"--store {store}: there is no such folder")
     return found
+
+
+def state_file(store: BundleStore, state: Path | None) -> Path | None:
+    """The SQLite file that a service with the same options keeps its state in, if there is one."""
+    if state is None and isinstance(store.root, Path) and (store.root / STATE_FILE).exists():
+        return store.root / STATE_FILE
+    return state
 
 
 def ranking_options(path: Path | None) -> "RankingOptions | None":

@@ -10,11 +10,22 @@ from typing import Annotated, Literal
 import typer
 
 from bundle.errors import DRepMRecError, InputError
-from bundle.events.keys import STATE_FILE
 from bundle.events.weights import EVENT_WEIGHTS, parse_event_weights
 from bundle.resources import thread_budget
 from bundle.store.store import BundleStore
-from training.cli.options import Cache, Force, GateOptions, Store, existing_store, ranking_options
+from training.cli.options import (
+    Cache,
+    Force,
+    GateOptions,
+    RedisCluster,
+    RedisNamespace,
+    RedisSentinel,
+    State,
+    Store,
+    existing_store,
+    ranking_options,
+    state_file,
+)
 from training.refresh.event_source import EventSource
 from training.refresh.pipeline import RefreshOptions, refresh_bundle
 from training.refresh.preload import Preload
@@ -76,13 +87,7 @@ def refresh(
         float,
         typer.Option(min=0, help="Days to keep archived events in the service's log as well."),
     ] = 7.0,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            envvar="DREPMREC_STATE",
-            help="SQLite file of the service's --state, read if there is no Redis.",
-        ),
-    ] = None,
+    state: State = None,
     redis_url: Annotated[
         str | None,
         typer.Option(
@@ -90,28 +95,9 @@ def refresh(
             help="URL of the service's Redis; vectors of the new bundle are preloaded into it.",
         ),
     ] = None,
-    redis_namespace: Annotated[
-        str,
-        typer.Option(
-            envvar="DREPMREC_REDIS_NAMESPACE",
-            help="Namespace of the Redis keys; the service's --redis-namespace.",
-        ),
-    ] = "default",
-    redis_cluster: Annotated[
-        bool,
-        typer.Option(
-            "--redis-cluster",
-            envvar="DREPMREC_REDIS_CLUSTER",
-            help="Treat the URL as a Redis Cluster.",
-        ),
-    ] = False,
-    redis_sentinel: Annotated[
-        str | None,
-        typer.Option(
-            envvar="DREPMREC_REDIS_SENTINEL",
-            help="Name of the master; treat the URL as a Redis Sentinel.",
-        ),
-    ] = None,
+    redis_namespace: RedisNamespace = "default",
+    redis_cluster: RedisCluster = False,
+    redis_sentinel: RedisSentinel = None,
     preload: Annotated[
         int,
         typer.Option(min=0, help="Number of most active users to preload into Redis; 0: none."),
@@ -169,9 +155,8 @@ def _service_log(
     """
     if redis_url:
         return [RedisLog(redis_url, redis)]
-    if state is None and isinstance(store.root, Path) and (store.root / STATE_FILE).exists():
-        state = store.root / STATE_FILE
-    return [SqliteLog(state)] if state else []
+    path = state_file(store, state)
+    return [SqliteLog(path)] if path else []
 
 
 def _event_weights(text: str | None) -> Mapping[str, float]:
