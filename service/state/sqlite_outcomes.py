@@ -10,17 +10,30 @@ from bundle.events.records import Event
 
 TABLES = ("shown", "exposures", "outcomes")
 """Tables with a user's rows, each with the time at which it expires."""
+ROWS = 100
+"""Maximum number of rows of one statement. A statement for each row would take several times the
+processor time: between two statements the thread waits for the event loop to let it run."""
 # Nothing is kept of users who were erased: a record that waited may be older than the erasure.
-_ADD = """
-INSERT INTO shown SELECT ?1, ?2, ?3, ?4
-WHERE NOT EXISTS (SELECT 1 FROM notes WHERE kind = 'user' AND name = ?1)"""
+_NEW = """
+WITH new (user_id, timestamp, body, arm, day) AS (VALUES {rows}),
+kept AS (SELECT * FROM new WHERE NOT EXISTS (
+    SELECT 1 FROM notes WHERE kind = 'user' AND name = new.user_id))"""
+_ADD = (
+    _NEW
+    + """
+INSERT INTO shown SELECT user_id, timestamp, body, ? FROM kept"""
+)
+_EXPOSE = (
+    _NEW
+    + """
+INSERT INTO exposures SELECT user_id, arm, day, count(*), ? FROM kept
+WHERE arm IS NOT NULL GROUP BY user_id, arm, day
+ON CONFLICT (user_id, arm, day) DO UPDATE SET number = number + excluded.number"""
+)
 _TRIM = f"""
-DELETE FROM shown WHERE user_id = ?1 AND timestamp < (
-    SELECT timestamp FROM shown WHERE user_id = ?1
-    ORDER BY timestamp DESC LIMIT 1 OFFSET {IMPRESSIONS - 1})"""
-_EXPOSE = """
-INSERT INTO exposures VALUES (?, ?, ?, 1, ?)
-ON CONFLICT (user_id, arm, day) DO UPDATE SET number = number + 1"""
+DELETE FROM shown WHERE rowid IN (SELECT id FROM (
+    SELECT rowid AS id, row_number() OVER (PARTITION BY user_id ORDER BY timestamp DESC) AS place
+    FROM shown WHERE user_id IN (VALUES {{rows}})) WHERE place > {IMPRESSIONS})"""
 _SHOWN = f"""
 SELECT body FROM shown WHERE user_id = ? ORDER BY timestamp DESC LIMIT {IMPRESSIONS}"""
 
@@ -30,14 +43,16 @@ def add_impressions(
 ) -> None:
     """Add impressions; see `State.add_impressions`."""
     now = time()
-    for one in impressions:
-        row = (one.user_id, one.timestamp, one.pack(), now + retention.impressions)
-        if not connection.execute(_ADD, row).rowcount:
-            continue
-        connection.execute(_TRIM, (one.user_id,))
-        if one.arm is not None:
-            expires = now + retention.results
-            connection.execute(_EXPOSE, (one.user_id, one.arm, one.day, expires))
+    for start in range(0, len(impressions), ROWS):
+        part = impressions[start : start + ROWS]
+        values: list[object] = []
+        for one in part:
+            values += one.user_id, one.timestamp, one.pack(), one.arm, one.day
+        rows = _places(len(part), 5)
+        connection.execute(_ADD.format(rows=rows), (*values, now + retention.impressions))
+        connection.execute(_EXPOSE.format(rows=rows), (*values, now + retention.results))
+        users = [*{one.user_id for one in part}]
+        connection.execute(_TRIM.format(rows=_places(len(users), 1)), users)
 
 
 def add_outcomes(
@@ -61,3 +76,8 @@ def add_outcomes(
         if cursor.rowcount:
             added.append(outcome)
     return added
+
+
+def _places(rows: int, columns: int) -> str:
+    """Places of the values of several rows in a statement."""
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
