@@ -20,7 +20,7 @@ needs_promtool = pytest.mark.skipif(
 )
 
 Series = dict[str, str]
-"""Values in promtool's notation, a sample a minute, by series."""
+"""Values in promtool's notation, a sample for each interval of the case, by series."""
 
 VALUES = {"alerts": {"enabled": True}}
 OF = f'namespace="{NAMESPACE}", job="{NAME}"'
@@ -71,12 +71,36 @@ def recall(mean: str, samples: str, of: str = OF) -> Series:
     return gauge("live_recall", mean, of) | gauge("live_recall_samples_total", samples, of)
 
 
+def outcomes(change: float, noise: float, hours: int = 8, of: str = OF) -> Series:
+    """Outcomes of 16 groups of users under a bundle and then under another, every 15 minutes.
+
+    Args:
+        change: of the rate of events per answer, 0.4, under the second bundle.
+        noise: by which the change differs between neighbouring groups.
+        hours: for which the second bundle serves before the end of the series at 34 hours.
+        of: labels of the series.
+    """
+    end, start = 34 * 4, (34 - hours) * 4
+    found = gauge("bundle_info", f"1x{start} 0x{end - start}", of, version="v1", index="flat")
+    found |= gauge("bundle_info", f"_x{start} 1x{end - start}", of, version="v2", index="flat")
+    for group in range(16):
+        sign = 1 if group % 2 else -1
+        for version, rate in (("v1", 0.4), ("v2", 0.4 + change + sign * noise)):
+            labels = {"bundle": version, "user_group": str(group)}
+            for name, number in (("answers", 100), ("events", 100 * rate * (1 + group / 50))):
+                first = f"0+{number:g}x{start} {number * start:g}x{end - start}"
+                values = first if version == "v1" else f"_x{start} 0+{number:g}x{end - start}"
+                found |= gauge(f"outcome_{name}_total", values, of, **labels)
+    return found
+
+
 class Case(NamedTuple):
-    """Input of an alert's tests, evaluated at the time `at`."""
+    """Input of an alert's tests, evaluated at the time `at` and at every interval before."""
 
     at: str
     firing: Series
     quiet: list[Series]
+    interval: str = "1m"
 
 
 CASES = {
@@ -172,6 +196,20 @@ CASES = {
             gauge("experiment_arm_suspended", "1x40", OTHER, experiment="home", arm="b"),
         ],
     ),
+    "DRepMRecOutcomes": Case(
+        "34h",
+        outcomes(-0.08, 0.04),
+        [
+            outcomes(0.0, 0.04),
+            outcomes(0.08, 0.04),
+            outcomes(-0.08, 0.16),  # as far as chance goes
+            outcomes(-0.03, 0.0),  # too little
+            outcomes(-0.08, 0.04, hours=5),
+            outcomes(-0.08, 0.04, hours=34),  # nothing to compare with
+            outcomes(-0.08, 0.04, of=OTHER),
+        ],
+        interval="15m",
+    ),
     "DRepMRecLiveRecall": Case(
         "90m",
         recall("0.99x10 0.9x110", "0+1x120"),
@@ -196,14 +234,14 @@ def promtool(
     )
 
 
-def fires(tmp_path: Path, alert: str, series: Series, at: str) -> str | None:
+def fires(tmp_path: Path, alert: str, series: Series, at: str, interval: str = "1m") -> str | None:
     """The firing alerts of one rule, as promtool prints them; None if there are none."""
     test = {
-        "interval": "1m",
+        "interval": interval,
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "alert_rule_test": [{"eval_time": at, "alertname": alert, "exp_alerts": []}],
     }
-    content = {"rule_files": ["rules.yml"], "evaluation_interval": "1m", "tests": [test]}
+    content = {"rule_files": ["rules.yml"], "evaluation_interval": interval, "tests": [test]}
     spec = {"groups": [{"name": "one", "rules": [rules()[alert]]}]}
     done = promtool(tmp_path, "test", "rules", "test.yml", rules=spec, test=content)
     if done.returncode == 0:
@@ -217,7 +255,7 @@ def fires(tmp_path: Path, alert: str, series: Series, at: str) -> str | None:
 @pytest.mark.parametrize("alert", CASES)
 def test_an_alert_fires(tmp_path: Path, alert: str) -> None:
     case = CASES[alert]
-    fired = fires(tmp_path, alert, case.firing, case.at)
+    fired = fires(tmp_path, alert, case.firing, case.at, case.interval)
     assert fired is not None
     severity = rules()[alert]["labels"]["severity"]
     assert f'severity="{severity}"' in fired
@@ -233,7 +271,7 @@ def test_an_alert_fires(tmp_path: Path, alert: str) -> None:
 )
 def test_an_alert_is_quiet(tmp_path: Path, alert: str, number: int) -> None:
     case = CASES[alert]
-    assert fires(tmp_path, alert, case.quiet[number], case.at) is None
+    assert fires(tmp_path, alert, case.quiet[number], case.at, case.interval) is None
 
 
 @needs_promtool

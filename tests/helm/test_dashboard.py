@@ -53,13 +53,15 @@ def test_metrics_and_labels_are_those_of_the_service(title: str, expression: str
     assert found
     # Every name has a selector: without one the expression would cover all releases.
     assert len(found) == len(re.findall(r"\b(?:drepmrec|process)_\w+", expression))
-    grouped = re.findall(r"by \(([^)]*)\)", expression)
+    labels = SCRAPED.union(*(known.get(metric, set()) for metric, _ in found))
+    labels.update(re.findall(r'label_replace\(.*?, "(\w+)"', expression))
+    for group in re.findall(r"by \(([^)]*)\)", expression):
+        assert {label.strip() for label in group.split(",")} <= labels, title
     for metric, selector in found:
         assert metric in known, title
         chosen = set(re.findall(r"(\w+)\s*[=!]~?", selector))
         assert {"namespace", "job"} <= chosen
-        used = chosen | {label.strip() for group in grouped for label in group.split(",")}
-        assert used <= known[metric] | SCRAPED, title
+        assert chosen <= known[metric] | SCRAPED, title
 
 
 def test_the_dashboard_can_be_laid_out() -> None:
