@@ -31,9 +31,13 @@ WHERE arm IS NOT NULL GROUP BY user_id, arm, day
 ON CONFLICT (user_id, arm, day) DO UPDATE SET number = number + excluded.number"""
 )
 _TRIM = f"""
-DELETE FROM shown WHERE rowid IN (SELECT id FROM (
+WITH many AS (
+    SELECT user_id FROM shown WHERE user_id IN (VALUES {{rows}})
+    GROUP BY user_id HAVING count(*) > {IMPRESSIONS}),
+ranked AS (
     SELECT rowid AS id, row_number() OVER (PARTITION BY user_id ORDER BY timestamp DESC) AS place
-    FROM shown WHERE user_id IN (VALUES {{rows}})) WHERE place > {IMPRESSIONS})"""
+    FROM shown WHERE user_id IN many)
+DELETE FROM shown WHERE rowid IN (SELECT id FROM ranked WHERE place > {IMPRESSIONS})"""
 _SHOWN = f"""
 SELECT body FROM shown WHERE user_id = ? ORDER BY timestamp DESC LIMIT {IMPRESSIONS}"""
 

@@ -209,7 +209,13 @@ def test_an_impression_that_cannot_be_read_is_left_out(backend: StateBackend) ->
         await one.add_impressions([shown("user-1")], RETENTION)
         key = Keys(backend.settings.redis_namespace).shown("user-1")
         with closing(backend.client()) as client:
-            client.lpush(key, b"no impression", b"[1]\nabcd", b'[1.5,null,"v","s",1]\nodd', b"[null,1,2,3,4]\n")
+            client.lpush(
+                key,
+                b"no impression",
+                b"[1]\nabcd",
+                b'[1.5,null,"v","s",1]\nodd',
+                b"[null,1,2,3,4]\n",
+            )
         assert len(await one.add_outcomes([event("user-1", "item-1")], RETENTION)) == 1
 
     run(backend, test)
