@@ -2,12 +2,14 @@
 
 Neither costs a request more than an entry in a queue. Every PAUSE seconds a round writes all
 impressions that wait, then attributes the events that waited since the round before: by then other
-workers have written the answers that these events followed. What waits is lost with the process,
-and so is a round that the state refuses; both count in `drepmrec_outcome_records_total`.
+workers have written the answers that these events followed. What waits is lost with a process that
+is killed; what the state refuses is lost and counted in `drepmrec_outcome_records_total`.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from time import time
 from typing import Self, TypeVar
@@ -42,6 +44,7 @@ class OutcomeRecorder:
         self._state = state
         self._share = settings.outcome_share
         self._retention = Retention(settings.outcome_window, settings.outcome_ttl)
+        self._timeout = settings.state_timeout
         self._metrics = metrics
         self._impressions: list[Impression] = []
         self._events: list[Event] = []
@@ -54,11 +57,13 @@ class OutcomeRecorder:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Write what waits."""
+        """Write what waits, unless the state takes longer than one write may."""
         if self._rounds is not None:
             await self._rounds.close()
-        await self._round()
-        await self._round()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout):
+                await self._round()
+                await self._round()
 
     def measures(self, user_id: str) -> bool:
         """True if the user is in the share, always or never."""

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -12,9 +13,11 @@ import redis
 from bundle.errors import InputError
 from bundle.events.keys import Keys
 from training.errors import SourceError
-from training.refresh.event_source import PAGE
 from training.refresh.redis_client import RedisOptions, open_redis
 from training.refresh.service_logs import BUSY_SECONDS
+
+KEYS = 1000
+"""Users per round trip to Redis; bounds the memory of a reply."""
 
 
 class Count(NamedTuple):
@@ -78,6 +81,9 @@ class SqliteOutcomes:
             with closing(sqlite3.connect(self._path, timeout=BUSY_SECONDS)) as connection:
                 yield from (Count(*row) for row in connection.execute(query, values))
         except sqlite3.Error as error:
+            if "no such table" in str(error):
+                reason = "is not the state of a service of this version"
+                raise SourceError(f"{self._path}: {reason} ({error})") from error
             raise SourceError(f"{self._path}: {error}") from error
 
 
@@ -104,12 +110,17 @@ class RedisOutcomes:
         # Keys of other kinds have ids of users, which may look like these up to the type.
         pattern = f"{start}{{events-*}}:outcomes:*"
         try:
-            for key in self._client.scan_iter(pattern, PAGE, _type="hash"):
-                user_id = key.partition(b":outcomes:")[2].decode()
-                for field, number in self._client.hgetall(key).items():
-                    day, arm, *outcome = orjson.loads(field)
-                    if since <= day <= until and arm is not None and arm.startswith(arms):
-                        yield Count(user_id, arm, outcome[0] if outcome else None, int(number))
+            keys = self._client.scan_iter(pattern, KEYS, _type="hash")
+            while page := [*islice(keys, KEYS)]:
+                pipeline = self._client.pipeline(transaction=False)
+                for key in page:
+                    pipeline.hgetall(key)
+                for key, fields in zip(page, pipeline.execute(), strict=True):
+                    user_id = key.partition(b":outcomes:")[2].decode()
+                    for field, number in fields.items():
+                        day, arm, *outcome = orjson.loads(field)
+                        if since <= day <= until and arm is not None and arm.startswith(arms):
+                            yield Count(user_id, arm, outcome[0] if outcome else None, int(number))
         except redis.RedisError as error:
             raise SourceError(f"Redis: {error}") from error
         except (ValueError, TypeError) as error:

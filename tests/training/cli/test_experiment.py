@@ -1,6 +1,8 @@
 """`experiment report` on a replayed log whose effects are planted, from every state."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from time import time
 from typing import Any
@@ -169,6 +171,12 @@ def test_mistakes_are_named(tmp_path: Path, experiment: Path) -> None:
     assert "--since is after --until" in report(backend, experiment, *days, code=2)["error"]
     error = report(backend, experiment, "--since", "2100-01-01", code=2)["error"]
     assert "no answer of the experiment 'test' is kept" in error and "--outcome-share" in error
+    foreign = tmp_path / "foreign.sqlite3"
+    with closing(sqlite3.connect(foreign)) as connection:
+        connection.execute("CREATE TABLE notes (name TEXT)")
+    options = ("--store", tmp_path, "--experiment", experiment, "--state", foreign)
+    error = training("experiment", "report", *options, code=1).stderr
+    assert "foreign.sqlite3: is not the state of a service of this version" in error
     nothing = tmp_path / "nothing"
     nothing.mkdir()
     options = ("--store", nothing, "--experiment", experiment)
