@@ -174,7 +174,9 @@ def test_mistakes_are_named(tmp_path: Path, experiment: Path) -> None:
     foreign = tmp_path / "foreign.sqlite3"
     with closing(sqlite3.connect(foreign)) as connection:
         connection.execute("CREATE TABLE notes (name TEXT)")
-    options = ("--store", tmp_path, "--experiment", experiment, "--state", foreign)
+    options: tuple[str | Path, ...] = (
+        *("--store", tmp_path, "--experiment", experiment, "--state", foreign),
+    )
     error = training("experiment", "report", *options, code=1).stderr
     assert "foreign.sqlite3: is not the state of a service of this version" in error
     nothing = tmp_path / "nothing"
