@@ -17,6 +17,8 @@ from bundle.store.store import BundleStore
 from service.auth import key_store
 from service.auth.key_file import read_key_file
 from service.auth.key_store import KeyStore
+from service.engine import outcomes as engine_outcomes
+from service.engine.outcomes import OutcomeRecorder
 from service.engine.recall_monitor import RecallMonitor
 from service.engine.reload import Reloader
 from service.observability import background
@@ -25,6 +27,7 @@ from service.observability.metrics import Metrics
 from service.redaction import digest, new_key
 from service.redis.batched_reader import BatchedReader
 from service.redis.errors import RedisCallError
+from service.settings import Settings
 from service.state import sqlite
 from service.state.sqlite import LocalState
 from tests.support.data.bundles import publish
@@ -214,6 +217,22 @@ async def recall_monitor(metrics: Metrics, _: object) -> None:
         await until(measured, "a sample")
 
 
+async def outcomes(metrics: Metrics, tmp_path: Path) -> None:
+    settings = Settings(store="unused", outcome_share=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_outcomes, "PAUSE", 0.01)
+        state = LocalState(tmp_path / "state.sqlite3", metrics, PATIENT["state_timeout"])
+        add = raising(ODD, state.add_impressions)
+        state.add_impressions = add  # type: ignore[method-assign]
+        async with state, OutcomeRecorder(state, settings, metrics) as recorder:
+
+            def shown() -> int:
+                recorder.show("u", None, "v1", "popular", ["item-1"])
+                return len(state._read("SELECT * FROM shown"))
+
+            await until(shown, "an impression")
+
+
 Work = Callable[[Metrics, Any], Coroutine[Any, Any, None]]
 LOOPS: list[Work] = [
     key_file,
@@ -222,6 +241,7 @@ LOOPS: list[Work] = [
     redis_write_probe,
     redis_probe,
     recall_monitor,
+    outcomes,
 ]
 
 
