@@ -198,8 +198,15 @@ class DRepMRec(Trainable):
         lines = self.lines()
         items = self.fuse({name: line.items for name, line in lines.items()})
         users = unit(of_other_parts(items, batch))
-        rank = rank_histories(users, items, self.bias, batch, self.config)
-        return {"rank": rank} | self._modal_terms(lines, batch.interactions(self.config.compared))
+        return self._terms_of_fused(users, items, batch) | self._modal_terms(
+            lines, batch.interactions(self.config.compared)
+        )
+
+    def _terms_of_fused(
+        self, users: Tensor, items: Tensor, batch: HistoryBatch
+    ) -> dict[str, Tensor]:
+        """Terms that depend on fused vectors alone: of the users of parts [R, ·], items [I, ·]."""
+        return {"rank": rank_histories(users, items, self.bias, batch, self.config)}
 
     def _modal_terms(self, lines: dict[str, Line], batch: Batch) -> dict[str, Tensor]:
         if not (encoders := self._encoders()):

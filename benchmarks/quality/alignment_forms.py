@@ -1,7 +1,8 @@
 """Forms of alignment of the two lines, as additional loss terms: what papers do beside BMA's own.
 
-Each form changes `DRepMRec.history_loss` and nothing else. They are here and not in the model since
-they are compared on equal terms with what is there (`python -m benchmarks.quality alignment`).
+Each form adds a term of the fused vectors to the loss of whole histories and nothing else. They are
+here and not in the model since they are compared on equal terms with what is there (`python -m
+benchmarks.quality alignment`).
 """
 
 from abc import ABC, abstractmethod
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.drepmrec import DRepMRec
+from models.behaviour import initial_embedding
+from models.drepmrec import BEHAVIOUR, DRepMRec
 from models.graphs import nearest_neighbours
-from models.history import of_other_parts
-from models.modal import unit
+from models.modal import mean_of_layers, unit
 from models.ranking import rank_histories
 from models.sparse import rows
 from models.trainable import HistoryBatch
@@ -146,10 +147,61 @@ class Distillation(Form):
         return torch.stack(losses).sum()
 
 
+class GeneratedBehaviour(Form):
+    """Generated behaviour: some items play new, as in DropoutNet (Volkovs et al. 2017).
+
+    The term is L_rank(u, c) - L_rank(u, i): with weight ε the loss is (1 - ε) L_rank(u, i) +
+    ε L_rank(u, c). c are the items' vectors, but those of a share of the items, drawn for each
+    batch, are generated from content: the behaviour line by a map of the gated features, the modal
+    line without free embeddings, the bias as the mean bias and a constant. Users are made of
+    trained vectors, which thus become what content can predict.
+    """
+
+    NEW = 0.2
+    """Share of the items that play new."""
+
+    def __init__(self, model: DRepMRec) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(0)
+        dim = model.config.dim
+        self.maps = nn.ParameterList(
+            initial_embedding(dim, dim, self._generator) for _ in model.modalities
+        )
+        self.newcomer = nn.Parameter(torch.zeros(()))
+
+    def forward(self, model: DRepMRec, users: Tensor, items: Tensor, batch: HistoryBatch) -> Tensor:
+        """See `Form`."""
+        drawn = torch.rand(len(items), generator=self._generator) < self.NEW
+        new = drawn.to(items.device)
+        mixed = torch.where(new.unsqueeze(1), self._generated(model), items)
+        bias = model.bias
+        if bias is not None:
+            bias = torch.where(new, bias.detach().mean() + self.newcomer, bias)
+        generated = rank_histories(users, mixed, bias, batch, model.config)
+        return generated - rank_histories(users, items, model.bias, batch, model.config)
+
+    def _generated(self, model: DRepMRec) -> Tensor:
+        """Fused vectors of content alone [I, 2 · dim]."""
+        encoders: Any = dict(zip(model.modalities, model.encoders, strict=True))
+        gated = {name: e.gate(e.features) * e.present for name, e in encoders.items()}
+        behaviour = [
+            weight * gated[name] @ to_behaviour
+            for (name, weight), to_behaviour in zip(
+                model.modality_weights.items(), self.maps, strict=True
+            )
+        ]
+        modal = {
+            name: mean_of_layers(encoder.item_graph, gated[name], encoder.item_layers)
+            for name, encoder in encoders.items()
+        }
+        return model.fuse({BEHAVIOUR: torch.stack(behaviour).sum(0)} | modal)
+
+
 FORMS: dict[str, type[Form]] = {
     "soft_positives": SoftPositives,
     "directed": Directed,
     "distillation": Distillation,
+    "generated_behaviour": GeneratedBehaviour,
 }
 """Forms by name."""
 
@@ -171,14 +223,11 @@ class WithForm(DRepMRec):
         )
         self.form, self.weight = form, weight
 
-    def history_loss(self, batch: HistoryBatch) -> dict[str, Tensor]:
-        """See `DRepMRec`."""
-        lines = self.lines()
-        items = self.fuse({name: line.items for name, line in lines.items()})
-        users = unit(of_other_parts(items, batch))
-        terms = {"rank": rank_histories(users, items, self.bias, batch, self.config)}
-        terms |= self._modal_terms(lines, batch.interactions(self.config.compared))
-        return terms | {"form": self.weight * self.form(self, users, items, batch)}
+    def _terms_of_fused(
+        self, users: Tensor, items: Tensor, batch: HistoryBatch
+    ) -> dict[str, Tensor]:
+        form = self.weight * self.form(self, users, items, batch)
+        return super()._terms_of_fused(users, items, batch) | {"form": form}
 
 
 def build_with(name: str, weight: float) -> Build[DRepMRec]:

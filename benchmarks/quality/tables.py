@@ -257,6 +257,7 @@ def alignment(_: list[str]) -> list[Job]:
         *(("soft_positives", weight) for weight in (0.1, 0.3)),
         *(("directed", weight) for weight in (0.001, 0.01, 0.05)),
         *(("distillation", weight) for weight in (0.01, 0.1)),
+        *(("generated_behaviour", weight) for weight in (0.1, 0.3, 1.0)),
     ]
     summed = "model.fusion=sum"
     name = "inter-alignment"

@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.quality.alignment_forms import FORMS, Directed, SoftPositives, WithForm, build_with
+from benchmarks.quality.alignment_forms import (
+    FORMS,
+    Directed,
+    GeneratedBehaviour,
+    SoftPositives,
+    WithForm,
+    build_with,
+)
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.runner import plan, run
 from benchmarks.quality.tables import Job
@@ -91,6 +98,24 @@ def test_directed_alignment_moves_the_worse_line_alone(
     assert items.grad is not None
     assert items.grad[:, :dim].abs().sum() == 0
     assert items.grad[:, dim:].abs().sum() > 0
+
+
+def test_items_that_play_new_are_ranked_by_content_alone(
+    model: DRepMRec, batch: HistoryBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, encoder = GeneratedBehaviour(model), model.encoders[0]
+    items = torch.nn.functional.normalize(torch.randn(model().items[:, :16].shape), dim=1)
+    items.requires_grad_()
+    users = torch.randn(len(batch.user_of_part), 16)
+    monkeypatch.setattr(GeneratedBehaviour, "NEW", 0.0)
+    assert float(form(model, users, items, batch).detach()) == 0
+    monkeypatch.setattr(GeneratedBehaviour, "NEW", 1.0)
+    content = [form.newcomer, *form.maps, *encoder.gate.parameters()]
+    embeddings = [model.backbone.item_embedding, encoder.embedding]
+    term = form(model, users, items.detach(), batch)
+    grads = torch.autograd.grad(term, [*content, *embeddings], allow_unused=True)
+    assert all(grad is not None and grad.abs().sum() > 0 for grad in grads[: len(content)])
+    assert grads[len(content) :] == (None, None)
 
 
 def test_builders_keep_the_random_numbers_of_the_default(bench: Bench) -> None:
