@@ -39,6 +39,9 @@ TITLES = {
     "grid": "Hyper-parameters of the baselines",
 }
 
+ONE_QUESTION = {"alignment", "plugin-bpr"}
+"""Tables of variants that all try the same, of which one among many seems to help by chance."""
+
 
 def options_of(arguments: list[str]) -> argparse.Namespace:
     """Parsed command line."""
@@ -189,7 +192,8 @@ def main() -> None:
                 f" ({', '.join(sorted(names)) or 'no modalities'})."
             )
     to_choose = options.table == "grid"  # test metrics would invite a choice by test
-    table = rows(jobs, runs, ("valid",) if to_choose else ("valid", "test"))
+    parts = ("valid",) if to_choose else ("valid", "test")
+    table = rows(jobs, runs, parts, options.table in ONE_QUESTION)
     title = ", ".join([f"{TITLES[options.table]}: {bench.name}", *options.ours])
     chosen = "Every fit stops on valid recall@20 and keeps its best epoch." + closed_forms(table)
     write(numbers(title, table, runs, chosen=chosen, **found), options)

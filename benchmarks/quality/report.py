@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.quality.tables import Job
-from training.evaluation.bootstrap import paired_bootstrap
+from training.evaluation.bootstrap import holm, paired_bootstrap
 
 PROTOCOL = (
     "Full ranking over all items, train items masked; recall@k divided by the user's number of "
@@ -24,6 +24,10 @@ HIT_RATES = (
     "Hit rate: the share of the test pairs of items with up to 7, 8 to 31, and 32 or more train "
     "interactions that are in the user's top 20; older runs have none."
 )
+HOLM = (
+    "Holm: p corrected for the number of rows that are compared here (Holm 1979). A row of fewer "
+    "seeds is compared with the same seeds of the other row."
+)
 COLUMNS = (("valid", "recall@20"), ("test", "recall@20"), ("test", "ndcg@20"))
 RESULT_DEPENDS_ON = ("model", "config", "settings", "modalities", "lost")
 """Fields of a run that decide its result, apart from data, seed and device."""
@@ -32,7 +36,10 @@ Runs = dict[str, list[dict[str, Any]]]
 
 
 def rows(
-    jobs: list[Job], runs: Runs, parts: tuple[str, ...] = ("valid", "test")
+    jobs: list[Job],
+    runs: Runs,
+    parts: tuple[str, ...] = ("valid", "test"),
+    one_question: bool = False,
 ) -> list[dict[str, Any]]:
     """Rows of a table: metrics of each seed with mean and sd, gains, costs.
 
@@ -40,6 +47,8 @@ def rows(
         jobs: in the order of the table; those without runs are left out.
         runs: of each job.
         parts: of the split; valid alone where something is still to be chosen.
+        one_question: whether the rows are variants that all try the same. A row of fewer seeds is
+            then compared with the same seeds of the other row, and p-values have Holm's correction.
     """
     found = []
     for job in jobs:
@@ -62,12 +71,25 @@ def rows(
         cpu = [run["cpu_seconds"] for run in of_job if "cpu_seconds" in run]
         row["cpu_seconds"] = statistics.mean(cpu) if len(cpu) == len(of_job) else None
         row["width"], row["chosen"] = of_job[0].get("width"), of_job[0].get("chosen")
-        others = runs.get(job.versus or "")
+        others = runs.get(job.versus or "", [])
+        if one_question:
+            others = [run for run in others if run["seed"] in row["seeds"]]
         if others:
             row["versus"], row["gain"] = job.versus, gains(of_job, others)
             row["same"] = all(of_job[0][key] == others[0][key] for key in RESULT_DEPENDS_ON)
         found.append(row)
+    if one_question:
+        _correct(found)
     return found
+
+
+def _correct(table: list[dict[str, Any]]) -> None:
+    """Add Holm's correction to the gains of a table, for each metric over all rows."""
+    gained = [row["gain"] for row in table if "gain" in row and not row["same"]]
+    for name in gained[0] if gained else ():
+        corrected = holm([gain[name]["p"] for gain in gained])
+        for gain, p in zip(gained, corrected, strict=True):
+            gain[name]["holm"] = p
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
@@ -155,6 +177,8 @@ def markdown(found: dict[str, Any], figure: str) -> str:
             "Gains are over the row that is named; 95 % of 10,000 paired resamples of the users, "
             "each user's metric averaged over the seeds."
         )
+    if any("holm" in gain for row in table for gain in row.get("gain", {}).values()):
+        lines.append(HOLM)
     lines += ["", found["chosen"], "", found["data"], "", f"`{found['command']}`", ""]
     return "\n".join([*lines, *found["hardware"], *found["versions"]]) + "\n"
 
@@ -174,9 +198,10 @@ def _gain(row: dict[str, Any], name: str) -> str:
     if row["same"]:
         return f"the same as {row['versus']}"
     gain = row["gain"][name]
+    corrected = f" (Holm {gain['holm']:.4f})" if "holm" in gain else ""
     return (
-        f"{gain['mean']:+.4f} ({gain['low']:+.4f} … {gain['high']:+.4f}), p {gain['p']:.4f}, "
-        f"over {row['versus']}"
+        f"{gain['mean']:+.4f} ({gain['low']:+.4f} … {gain['high']:+.4f}), p {gain['p']:.4f}"
+        f"{corrected}, over {row['versus']}"
     )
 
 

@@ -246,6 +246,30 @@ def test_a_table_has_means_deviations_and_gains_over_the_users() -> None:
     assert "a CPU" in lines
 
 
+def test_variants_are_compared_by_seed_and_their_p_values_corrected() -> None:
+    jobs = [Job("old"), *(Job(name, versus="old") for name in ("new", "level", "twin"))]
+    other = {"settings": {"x": 1}}
+    runs = {
+        "old": [fake([0.0, 0.0, 0.0, 0.5], 0), fake([1.0] * 4, 1)],
+        "new": [fake([1.0] * 4, 0, **other)],  # better than seed 0 of the old, level with seed 1
+        "level": [fake([0.0, 0.0, 0.0, 0.5], 0, **other)],
+        "twin": [fake([0.0, 0.0, 0.0, 0.5], 0)],
+    }
+    _, new, level, twin = rows(jobs, runs, one_question=True)
+    gain = new["gain"]["recall@20"]
+    assert gain["mean"] == pytest.approx(0.875)
+    assert gain["holm"] == pytest.approx(2 * gain["p"])  # the twin is not a variant
+    assert level["gain"]["recall@20"]["holm"] == 1
+    assert "holm" not in twin["gain"]["recall@20"]
+    table = rows(jobs, runs)
+    assert table[1]["gain"]["recall@20"]["mean"] == pytest.approx(1 - 4.5 / 8)
+    assert "holm" not in table[1]["gain"]["recall@20"]
+    for one_question in (True, False):
+        table = rows(jobs, runs, one_question=one_question)
+        page = markdown(numbers("", table, runs, chosen="", data="", command=""), "figure.svg")
+        assert ("(Holm 1.0000), over old" in page) is ("(Holm 1979)" in page) is one_question
+
+
 def test_hit_rates_are_in_a_table_as_soon_as_one_row_has_them() -> None:
     rates = {"≤ 7": 0.01, "8–31": 0.04, "≥ 32": 0.3}
     runs = {

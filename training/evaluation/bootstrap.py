@@ -1,5 +1,6 @@
 """Paired bootstrap over users: confidence interval of the difference between two models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,3 +55,19 @@ def paired_bootstrap(
     other_side = min((means <= 0).sum(), (means >= 0).sum())
     p = min(1.0, 2 * (int(other_side) + 1) / (n_resamples + 1))
     return Gain(float(difference.mean()), float(low), float(high), p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction for several tests (Holm 1979): p-values that hold for all of them at once.
+
+    Args:
+        p_values: of the tests, in any order.
+
+    Returns:
+        Corrected p-values, in the same order.
+    """
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for done, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - done) * p_values[place])
+        corrected[place] = min(1.0, largest)
+    return corrected

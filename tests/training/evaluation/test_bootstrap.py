@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from bundle.csr import Csr
-from training.evaluation.bootstrap import paired_bootstrap
+from training.evaluation.bootstrap import holm, paired_bootstrap
 from training.fitting.ranking import evaluate_scores, evaluate_users
 
 
@@ -42,6 +42,14 @@ def test_differences_of_one_size_to_both_sides_are_no_gain() -> None:
 def test_other_users_are_refused() -> None:
     with pytest.raises(ValueError, match="one value per user"):
         paired_bootstrap(np.zeros(3), np.zeros(4), np.random.default_rng(0))
+
+
+def test_holm_multiplies_by_the_tests_that_are_left_and_keeps_the_order() -> None:
+    # Sorted: 4 · 0.01, 3 · 0.02, 2 · 0.022 (less than the one before), 1 · 0.9.
+    assert holm([0.022, 0.01, 0.9, 0.02]) == pytest.approx([0.06, 0.04, 0.9, 0.06])
+    assert holm([0.4, 0.7]) == pytest.approx([0.8, 0.8])
+    assert holm([0.6, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_metrics_are_the_means_of_the_users_own() -> None:
