@@ -3,7 +3,7 @@
     python -m benchmarks.quality.pages
 
 A page and its figure are made of the numbers alone. The command renders all of them anew, after a
-change of wording or layout.
+change of wording or layout, and the figures of several pages.
 """
 
 import argparse
@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import argument_parser
-from benchmarks.quality import cold_start_report, replay_report, report
+from benchmarks.quality import cold_start_report, forest, replay_report, report
 
 NUMBERS = Path("benchmarks/results")
 PAGES = Path("docs/results")
+FORESTS = {"alignment": ("tiktok-alignment", "baby-alignment")}
+"""Figures of several tables, in docs/results/README.md: name, and the names of the numbers."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +73,10 @@ def main() -> None:
     for numbers in sorted(options.numbers.glob("*.json")):
         render(numbers, options.pages)
         print(options.pages / f"{numbers.stem}.md")
+    for name, of in FORESTS.items():
+        tables = [json.loads((options.numbers / f"{table}.json").read_text()) for table in of]
+        forest.draw(tables, options.pages / f"{name}.svg")
+        print(options.pages / f"{name}.svg")
 
 
 if __name__ == "__main__":
