@@ -3,22 +3,23 @@
     h = h_B + h_M,  L = L_baseline(h) + c · [InfoNCE(h_M,u → h_B,u) + InfoNCE(h_M,i → h_B,i)]
 
 h_B are the baseline's vectors and h_M those of DRepMRec's modal line, users being the mean of their
-items; L_baseline has BPR of h in place of BPR of h_B. BMA has worked where c > 0 is better than
-c = 0 *and* than the control, InfoNCE(h_u → h_i): it has the gradient of a softmax over the batch,
-too, and no pair across the lines.
+items; L_baseline has BPR of h in place of BPR of h_B, where h_M,u leaves out the item that is
+ranked, as in DRepMRec. BMA has worked where c > 0 is better than c = 0 *and* than the control,
+InfoNCE(h_u → h_i): it has the gradient of a softmax over the batch, too, and no pair across the
+lines.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from bundle.csr import Csr
 from models.baselines.base import BaselineModel
 from models.config import ModelConfig
 from models.drepmrec import DRepMRec
 from models.losses import info_nce_one_way
+from models.sparse import rows
 from models.trainable import Batch, Trainable, Vectors
 from training.baselines.registry import BaselinePlan
 from training.data.dataset import Modality
@@ -61,18 +62,20 @@ class PluggedIn(Trainable):
         """The baseline's terms, with BPR of the sums, and InfoNCE."""
         behaviour, modal = self.baseline.ranked(), self._modal_line()
         both = _sum(behaviour, modal)
-        terms = self.baseline.loss(batch) | {"rank": self.baseline.ranking(both, batch)}
+        user_idx, item_idx = batch.user_idx, batch.item_idx
+        others = self.history.without(modal.users, modal.items, user_idx, item_idx)
+        users = rows(behaviour.users, user_idx) + others
+        rank = self.baseline.ranking(both, batch, users)
+        terms = self.baseline.loss(batch) | {"rank": rank}
         if self.weight:
             if self.contrast == "lines":
-                users, items = (modal.users, behaviour.users), (modal.items, behaviour.items)
-                pairs = [(*users, batch.user_idx, batch.user_idx)]
-                pairs += [(*items, batch.item_idx, batch.item_idx)]
+                pairs = [
+                    (rows(modal.users, user_idx), rows(behaviour.users, user_idx)),
+                    (rows(modal.items, item_idx), rows(behaviour.items, item_idx)),
+                ]
             else:
-                pairs = [(both.users, both.items, batch.user_idx, batch.item_idx)]
-            losses = [
-                info_nce_one_way(F.embedding(i, a), F.embedding(j, b), TEMPERATURE)
-                for a, b, i, j in pairs
-            ]
+                pairs = [(users, rows(both.items, item_idx))]
+            losses = [info_nce_one_way(*pair, TEMPERATURE) for pair in pairs]
             terms["contrast"] = self.weight * torch.stack(losses).sum()
         return terms
 

@@ -59,14 +59,19 @@ class BaselineModel(Trainable):
         place = torch.arange(len(batch.user_idx), device=batch.negatives.device)
         return batch.negatives[place % len(batch.negatives)]
 
-    def ranking(self, vectors: Vectors, batch: Batch) -> Tensor:
+    def ranking(self, vectors: Vectors, batch: Batch, users: Tensor | None = None) -> Tensor:
         """BPR loss −log σ(s⁺ − s⁻), mean over the batch.
 
         A negative that is one of the user's train items adds nothing: rejection sampling, except
         that the interaction waits for the next epoch instead of a second draw.
+
+        Args:
+            vectors: of all users and items.
+            batch: the interactions.
+            users: [B, D] of the batch's rows, where they are not those of the vectors.
         """
         negatives = self.drawn(batch)
-        users = F.embedding(batch.user_idx, vectors.users)
+        users = F.embedding(batch.user_idx, vectors.users) if users is None else users
         positive = (users * F.embedding(batch.item_idx, vectors.items)).sum(1)
         negative = (users * F.embedding(negatives, vectors.items)).sum(1)
         keys = batch.user_idx * self.n_items + negatives

@@ -9,7 +9,7 @@ from benchmarks.quality.bench import Bench
 from benchmarks.quality.plugin_bpr import PluggedIn, plugged_in
 from benchmarks.quality.runner import plan, run
 from benchmarks.quality.tables import Job, plugin_bpr
-from models.trainable import Batch
+from models.trainable import Batch, Vectors
 from tests.benchmarks.planted_bench import planted_bench
 from training.baselines.registry import BaselineName, plan_baseline
 from training.fitting.batches import epoch_batches
@@ -55,6 +55,27 @@ def test_vectors_are_sums_and_the_terms_are_those_of_the_baseline(
     assert terms.keys() == of_baseline.keys()
     changed = {key for key in terms if not torch.equal(terms[key], of_baseline[key])}
     assert changed == {"rank"}
+
+
+def test_users_are_ranked_without_the_content_of_the_ranked_item(
+    bench: Bench, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, ranked = model_of(BaselineName.MF_BPR, bench, "lines", 0.0), list[torch.Tensor]()
+    ranking = model.baseline.ranking
+
+    def recorded(vectors: Vectors, batch: Batch, users: torch.Tensor | None = None) -> torch.Tensor:
+        if users is not None:
+            ranked.append(users)
+        return ranking(vectors, batch, users)
+
+    monkeypatch.setattr(model.baseline, "ranking", recorded)
+    model.loss(batch)
+    alone, modal, train = model.baseline(), model._modal_line(), bench.split.train
+    for row in range(5):
+        user, item = int(batch.user_idx[row]), int(batch.item_idx[row])
+        others = [other for other in train.row(user).tolist() if other != item]
+        expected = alone.users[user] + modal.items[others].mean(0)
+        torch.testing.assert_close(ranked[0][row], expected)
 
 
 @pytest.mark.parametrize("contrast", ["lines", "control"])
