@@ -174,9 +174,9 @@ class GeneratedBehaviour(Form):
         drawn = torch.rand(len(items), generator=self._generator) < self.NEW
         new = drawn.to(items.device)
         mixed = torch.where(new.unsqueeze(1), self._generated(model), items)
-        bias = model.bias
-        if bias is not None:
-            bias = torch.where(new, bias.detach().mean() + self.newcomer, bias)
+        bias = None
+        if model.bias is not None:
+            bias = torch.where(new, model.bias.detach().mean() + self.newcomer, model.bias)
         generated = rank_histories(users, mixed, bias, batch, model.config)
         return generated - rank_histories(users, items, model.bias, batch, model.config)
 

@@ -1,5 +1,6 @@
 """Forest plot: gains of the rows of several tables on test, with intervals, and on valid."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,8 @@ def gain_on_valid(row: dict[str, Any], table: list[dict[str, Any]]) -> float:
     versus = next(other for other in table if other["label"] == row["versus"])
     before = dict(zip(versus["seeds"], versus["valid"][METRIC]["seeds"], strict=True))
     of_seeds = zip(row["seeds"], row["valid"][METRIC]["seeds"], strict=True)
-    differences = [value - before[seed] for seed, value in of_seeds]
-    return sum(differences) / len(differences)
+    mean: float = statistics.mean(value - before[seed] for seed, value in of_seeds)
+    return mean
 
 
 def draw(tables: list[dict[str, Any]], file: Path) -> None:
