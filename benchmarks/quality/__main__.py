@@ -18,7 +18,7 @@ from benchmarks.environment import argument_parser, is_by_this_code
 from benchmarks.quality.bench import RUNS, Bench, about, open_bench
 from benchmarks.quality.pages import add_options, write
 from benchmarks.quality.report import Runs, numbers, rows
-from benchmarks.quality.runner import SUFFIX, WITHOUT_CHANCE, read, run, stored
+from benchmarks.quality.runner import SUFFIX, WITHOUT_CHANCE, plan, read, run, stored
 from benchmarks.quality.tables import TABLES, Job
 from training.baselines.closed_form_search import (
     EASE_GRID,
@@ -138,6 +138,15 @@ def kept_runs(name: str, numbers: Path, runs: Path) -> Runs:
     }
 
 
+def not_run(jobs: list[Job], runs: Runs, bench: Bench) -> str:
+    """Sentence on the rows that have no runs; empty where all have. Rows of equal runs are one."""
+    missing: dict[str, str] = {}
+    for job in jobs:
+        if job.label not in runs:
+            missing.setdefault(plan(job, 0, bench).name, job.label)
+    return f" Not run: {'; '.join(missing.values())}." if missing else ""
+
+
 def closed_forms(table: list[dict[str, Any]]) -> str:
     """Sentences on how EASE and iALS were chosen; empty where the table has neither."""
     found = [
@@ -196,6 +205,7 @@ def main() -> None:
     table = rows(jobs, runs, parts, options.table in ONE_QUESTION)
     title = ", ".join([f"{TITLES[options.table]}: {bench.name}", *options.ours])
     chosen = "Every fit stops on valid recall@20 and keeps its best epoch." + closed_forms(table)
+    chosen += not_run(jobs, runs, bench)
     write(numbers(title, table, runs, chosen=chosen, **found), options)
 
 

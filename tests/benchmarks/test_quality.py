@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.quality import __main__ as quality
 from benchmarks.quality import runner
-from benchmarks.quality.__main__ import closed_forms, possible
+from benchmarks.quality.__main__ import closed_forms, not_run, possible
 from benchmarks.quality.bench import Bench
 from benchmarks.quality.report import draw, markdown, numbers, rows
 from benchmarks.quality.runner import WITHOUT_CHANCE, hit_rates, plan, run, stored
@@ -80,6 +80,12 @@ def test_ablations_whose_key_does_not_exist_are_left_out() -> None:
     labels = {job.label for job in ablations([])}
     assert {"without SSS", "without BMA", "without modal line"} <= labels
     assert any("coupled" in label for label in labels) == ("coupled" in ModelConfig.model_fields)
+
+
+def test_rows_that_were_not_run_are_named_once(bench: Bench) -> None:
+    jobs = [Job("a"), Job("b", "mf_bpr"), Job("c, over b", versus="b"), Job("d", form=("x", 0.1))]
+    assert not_run(jobs, {}, bench) == " Not run: a; b; d."
+    assert not_run(jobs, {"a": [], "b": [], "c, over b": [], "d": []}, bench) == ""
 
 
 def test_a_run_is_done_once_and_says_what_it_was(
