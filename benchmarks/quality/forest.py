@@ -22,7 +22,7 @@ def gain_on_valid(row: dict[str, Any], table: list[dict[str, Any]]) -> float:
 
 
 def draw(tables: list[dict[str, Any]], file: Path) -> None:
-    """Draw the rows with a gain and as many seeds as the first row, as SVG.
+    """Draw the rows with a gain, as SVG; rows of fewer seeds than the first row are hollow.
 
     Args:
         tables: contents of files of numbers, one panel each; equal labels share a line.
@@ -31,37 +31,38 @@ def draw(tables: list[dict[str, Any]], file: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows_of = [
-        [row for row in found["rows"] if "gain" in row and len(row["seeds"]) == seeds]
-        for found in tables
-        for seeds in [len(found["rows"][0]["seeds"])]
-    ]
-    labels = list(dict.fromkeys(row["label"] for rows in rows_of for row in rows))
+    gained = [[row for row in found["rows"] if "gain" in row] for found in tables]
+    labels = list(dict.fromkeys(row["label"] for rows in gained for row in rows))
     figure = Figure(figsize=(9, 1.2 + 0.2 * len(labels)), layout="constrained")
-    panels = figure.subplots(1, len(tables), sharey=True, squeeze=False)[0]
-    for axes, found, rows in zip(panels, tables, rows_of, strict=True):
-        places = [-labels.index(row["label"]) for row in rows]
-        gains = [row["gain"][METRIC] for row in rows]
-        means = [gain["mean"] for gain in gains]
+    panels = figure.subplots(1, len(tables), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, found, rows in zip(panels, tables, gained, strict=True):
         axes.axvline(0, color="grey", linewidth=0.8)
-        axes.errorbar(
-            means,
-            places,
-            xerr=[
-                [gain["mean"] - gain["low"] for gain in gains],
-                [gain["high"] - gain["mean"] for gain in gains],
-            ],
-            fmt="o",
-            markersize=4,
-            capsize=2,
-            label="test, 95 % interval",
-        )
+        seeds = len(found["rows"][0]["seeds"])
+        for filled, label in ((True, f"test, {seeds} seeds, 95 %"), (False, "test, fewer seeds")):
+            drawn = [row for row in rows if (len(row["seeds"]) == seeds) == filled]
+            gains = [row["gain"][METRIC] for row in drawn]
+            axes.errorbar(
+                [gain["mean"] for gain in gains],
+                [-labels.index(row["label"]) for row in drawn],
+                xerr=[
+                    [gain["mean"] - gain["low"] for gain in gains],
+                    [gain["high"] - gain["mean"] for gain in gains],
+                ],
+                fmt="o",
+                color="C0" if filled else "0.6",
+                markerfacecolor=None if filled else "white",
+                markersize=4,
+                capsize=2,
+                label=label,
+            )
         on_valid = [gain_on_valid(row, found["rows"]) for row in rows]
+        places = [-labels.index(row["label"]) for row in rows]
         axes.plot(on_valid, places, "kx", markersize=4, label="valid")
         axes.set_title(found["title"])
         axes.set_xlabel(f"gain in {METRIC}")
+        axes.locator_params("x", nbins=5)
     panels[0].set_yticks([-n for n in range(len(labels))], labels)
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2)
+    figure.legend(*handles, loc="outside lower center", ncols=3)
     with mpl.rc_context({"svg.hashsalt": "drepmrec"}):  # equal figures are equal files
         figure.savefig(file, format="svg", metadata={"Date": None})
