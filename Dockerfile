@@ -1,5 +1,5 @@
-# Targets: `service` (the default, without torch and compiler) and `training`. docs/guide/image.md
-# lists build arguments, sizes and what a container needs.
+# Targets: `service` (the default) and `refresh`, both without torch and compiler, and `training`.
+# docs/guide/image.md lists build arguments, sizes and what a container needs.
 ARG BASE=python:3.11-slim-bookworm
 # hadolint ignore=DL3006
 FROM $BASE AS base
@@ -14,45 +14,25 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv --without-pip /opt/venv
 WORKDIR /build
-COPY pyproject.toml requirements.lock requirements.hashes scripts/hashes.py ./
+COPY pyproject.toml requirements.lock requirements.hashes scripts/hashes.py scripts/image-packages ./
 
-# Packages without the project's code, in a layer that is rebuilt only when those files change. The
-# package index is a build argument and is not stored in any image. pip first says what it would
-# install, then installs the files with the digests of requirements.hashes, and at last the project.
+# Packages without the project's code, in layers that are rebuilt only when those files change. The
+# package index is a build argument and is not stored in any image.
 FROM build AS service-packages
 ARG PIP_INDEX_URL
 ARG PIP_FIND_LINKS
 ARG gpu=false
 ARG extras
-# Removed: tests, headers, sources and NumPy's Fortran tools; Arrow's Flight and S3, and copies of
-# its libraries under names that nothing loads; ONNX Runtime's tools, and its C library, of which the
-# Python module contains a copy; debug symbols, except those of libraries that auditwheel has
-# rewritten, because strip breaks them.
-# hadolint ignore=DL3003
 RUN if [ "$gpu" = true ]; then runtime=gpu; else runtime=service; fi \
-    && touch README.md LICENSE \
-    && pip="pip --no-cache-dir --python /opt/venv/bin/python install" \
-    && $pip --quiet --dry-run --report wanted.json \
-        --constraint requirements.lock ".[$runtime${extras:+,$extras}]" \
-    && python3 hashes.py wanted.json >wanted.txt \
-    && $pip --no-deps --require-hashes --requirement wanted.txt \
-    && $pip --no-deps . \
-    && cd /opt/venv/lib/python3.11/site-packages \
-    && find numpy -name tests -type d -prune -exec rm -r {} + \
-    && rm -r onnxruntime/quantization onnxruntime/tools onnxruntime/transformers \
-        onnxruntime/capi/libonnxruntime.so.* \
-    && rm -r pyarrow/include pyarrow/includes pyarrow/src pyarrow/tests \
-        pyarrow/*.pxi pyarrow/*.pyx pyarrow/*.pxd \
-    && rm -r pyarrow/*flight* pyarrow/*s3* pyarrow/_pyarrow_cpp_tests* \
-    && rm pyarrow/libarrow_python*.so pyarrow/libarrow_python*.so.*.*.* \
-    && rm -r numpy/distutils numpy/f2py \
-    && strip --strip-unneeded pyarrow/*.so* uvloop/*.so
+    && sh image-packages "$runtime${extras:+,$extras}" slim
 
-FROM base AS service-code
-COPY bundle bundle
-COPY drepmrec drepmrec
-COPY service service
-RUN chmod -R a+rX . && python -m compileall -q .
+FROM build AS refresh-packages
+ARG PIP_INDEX_URL
+ARG PIP_FIND_LINKS
+ARG gpu=false
+ARG extras
+RUN if [ "$gpu" = true ]; then runtime=gpu; else runtime=service; fi \
+    && sh image-packages "$runtime,refresh${extras:+,$extras}" slim
 
 FROM build AS training-packages
 ARG PIP_INDEX_URL
@@ -62,14 +42,20 @@ ARG TORCH_INDEX
 ARG gpu=false
 ARG extras
 RUN if [ "$gpu" = true ]; then runtime=gpu; else runtime=service; fi \
-    && touch README.md LICENSE \
     && export PIP_EXTRA_INDEX_URL="$TORCH_INDEX" \
-    && pip="pip --no-cache-dir --python /opt/venv/bin/python install" \
-    && $pip --quiet --dry-run --report wanted.json \
-        --constraint requirements.lock ".[$runtime,train${extras:+,$extras}]" \
-    && python3 hashes.py wanted.json >wanted.txt \
-    && $pip --no-deps --require-hashes --requirement wanted.txt \
-    && $pip --no-deps --constraint requirements.lock torch .
+    && sh image-packages "$runtime,train${extras:+,$extras}"
+
+FROM base AS service-code
+COPY bundle bundle
+COPY drepmrec drepmrec
+COPY service service
+RUN chmod -R a+rX . && python -m compileall -q .
+
+FROM base AS refresh-code
+COPY bundle bundle
+COPY drepmrec drepmrec
+COPY training training
+RUN chmod -R a+rX . && python -m compileall -q .
 
 FROM base AS training-code
 COPY bundle bundle
@@ -96,6 +82,14 @@ ENTRYPOINT ["python", "-m", "training"]
 COPY --from=training-packages /opt/venv /opt/venv
 COPY --from=training-code /app /app
 USER 10001:10001
+
+FROM labelled AS refresh
+ENTRYPOINT ["python", "-m", "training"]
+COPY --from=refresh-packages /opt/venv /opt/venv
+COPY --from=refresh-code /app /app
+USER 10001:10001
+# Fails if something that a refresh needs was removed.
+RUN ["python", "-c", "import training.cli.refresh, training.cli.recommend, training.gate.report, onnx, bundle.onnx_runtime as o; o.runtime()"]
 
 FROM labelled AS service
 ENV DREPMREC_STORE=/store DREPMREC_HOST=0.0.0.0 DREPMREC_PORT=8000

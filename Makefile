@@ -95,8 +95,8 @@ screenshots: $(VENV)/.dev ## pictures of the studio in docs/images, of the shop 
 runbook: $(VENV)/.dev ## write the studio's runbook from docs/guide/operations.md
 	$(BIN)/python scripts/runbook.py
 
-image: ## build both images, with $(DOCKER) and DOCKER_OPTIONS (docs/guide/image.md)
-	for target in service training; do \
+image: ## build the images, with $(DOCKER) and DOCKER_OPTIONS (docs/guide/image.md)
+	for target in service refresh training; do \
 		$(DOCKER) build --target $$target --tag drepmrec-$$target:$(VERSION) \
 			--build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) . || exit; \
 	done

@@ -74,10 +74,10 @@ def test_refresh_runs_once_with_the_options_that_are_given() -> None:
     ]
 
 
-def test_jobs_run_the_training_image_with_its_own_entry() -> None:
+def test_jobs_run_images_of_their_own_with_the_entry_of_these() -> None:
     for values, name in [(REFRESH, "refresh"), (MATRIX["gpu"], "training")]:
         [container] = pod_templates(values)[f"{NAME}-{name}"]["spec"]["containers"]
-        assert container["image"].startswith("drepmrec-training")
+        assert container["image"].startswith(f"drepmrec-{name}")
         assert "command" not in container
 
 

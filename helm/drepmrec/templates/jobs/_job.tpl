@@ -41,7 +41,7 @@ template:
     {{- end }}
     containers:
       - name: {{ .name }}
-        image: {{ include "drepmrec.image" (list .root .root.Values.image.training) }}
+        image: {{ include "drepmrec.image" (list .root (index .root.Values.image .name)) }}
         imagePullPolicy: {{ .root.Values.image.pullPolicy }}
         args: {{- concat .args .values.args | toYaml | nindent 10 }}
         {{- if or $refresh $secret }}
