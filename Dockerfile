@@ -51,12 +51,6 @@ COPY drepmrec drepmrec
 COPY service service
 RUN chmod -R a+rX . && python -m compileall -q .
 
-FROM base AS refresh-code
-COPY bundle bundle
-COPY drepmrec drepmrec
-COPY training training
-RUN chmod -R a+rX . && python -m compileall -q .
-
 FROM base AS training-code
 COPY bundle bundle
 COPY drepmrec drepmrec
@@ -86,7 +80,7 @@ USER 10001:10001
 FROM labelled AS refresh
 ENTRYPOINT ["python", "-m", "training"]
 COPY --from=refresh-packages /opt/venv /opt/venv
-COPY --from=refresh-code /app /app
+COPY --from=training-code /app /app
 USER 10001:10001
 # Fails if something that a refresh needs was removed.
 RUN ["python", "-c", "import training.cli.refresh, training.cli.recommend, training.gate.report, onnx, bundle.onnx_runtime as o; o.runtime()"]
