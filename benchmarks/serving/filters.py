@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.environment import SERVING, argument_parser, describe
-from bundle.format.index import search_lists
-from bundle.search.filtered import FAR, search_index
+from bundle.format.lists import within
+from bundle.search.list_search import FAR, ListSearch
 from bundle.search.recommender import Recommender
-from bundle.search.topk import TopK, best_of
+from bundle.search.topk import TopK
 from bundle.store.store import BundleStore
 
 K = 20
@@ -38,22 +38,22 @@ def ways(recommender: Recommender, allowed: NDArray[np.int32]) -> dict[str, Sear
         recommender: of a bundle with an index of inverted lists.
         allowed: ascending item_idx of the allowed items.
     """
-    index, info = recommender.bundle.index, recommender.bundle.manifest.index
-    mask = np.zeros(index.ntotal, np.bool_)
+    lists = recommender.bundle.lists
+    assert lists is not None
+    mask = np.zeros(len(lists.vectors), np.bool_)
     mask[allowed] = True
+    search = ListSearch(lists)
 
     def first(vector: NDArray[np.float32]) -> TopK:
-        scores, rows = next(search_index(index, info, vector, K, allowed))
-        return best_of(rows, scores, K)
+        return search.dropping(vector, K, NO_ITEMS, allowed) or TopK(NO_ITEMS, vector[:0])
 
     def more_lists(vector: NDArray[np.float32]) -> TopK:
-        lists = int(FAR * info.nprobe * index.ntotal / len(allowed))
-        scores, rows = search_lists(index, vector, K, lists, mask)
-        return best_of(rows, scores, K)
+        visited = int(FAR * lists.info.nprobe * len(mask) / len(allowed))
+        return TopK(*lists.among(vector, K, visited, lists.displaced(K), within(mask)))
 
     def own_lists(vector: NDArray[np.float32]) -> TopK:
-        scores, rows = search_lists(index, vector, K, info.nprobe, mask)
-        return best_of(rows, scores, K)
+        visited = lists.info.nprobe
+        return TopK(*lists.among(vector, K, visited, lists.displaced(K), within(mask)))
 
     return {
         "one by one": lambda vector: recommender.exact(vector, K, allowed),

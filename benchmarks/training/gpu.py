@@ -25,7 +25,8 @@ import torch
 
 from benchmarks.environment import argument_parser, describe, peak_memory
 from benchmarks.training.neighbours import clustered
-from bundle.format.index import build_index
+from bundle.format.index import Sample, build_indexes
+from bundle.types import NO_ITEMS
 from training.fitting.neighbours import find_neighbours
 
 NEIGHBOURS, WIDTH = 10, 256
@@ -101,7 +102,7 @@ def graph(n_items: int, device: str) -> str:
 
 
 def index(n_items: int, device: str) -> str:
-    """Measure the building of an index; on the CPU, this includes the choice of nprobe."""
+    """Measure the building of an index; on the CPU, of two and how they have to be searched."""
     generator = torch.Generator().manual_seed(0)
     vectors = clustered(n_items + QUERIES, DIM, generator).numpy()
     vectors, queries = vectors[:n_items], vectors[n_items:]
@@ -110,11 +111,11 @@ def index(n_items: int, device: str) -> str:
         return f"not run: FAISS {faiss.__version__} is not built for GPUs"
     started, cpu = time.perf_counter(), time.process_time()
     if gpu is None or device == "cpu":
-        _, info = build_index(vectors, queries)
+        info = build_indexes(vectors, DIM, Sample(queries, [NO_ITEMS] * len(queries))).info
         return f"{_measured(started, cpu)}; {info.kind}, nprobe {info.nprobe}"
     resources = faiss.StandardGpuResources()
     on_gpu = gpu(resources, DIM, int(4 * np.sqrt(n_items)), faiss.METRIC_INNER_PRODUCT)
-    on_gpu.cp.niter, on_gpu.cp.max_points_per_centroid = 10, 64  # as in build_index
+    on_gpu.cp.niter, on_gpu.cp.max_points_per_centroid = 10, 64  # as in build_indexes
     on_gpu.train(vectors)
     on_gpu.add(vectors)
     faiss.index_gpu_to_cpu(on_gpu)

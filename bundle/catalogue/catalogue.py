@@ -91,9 +91,11 @@ class Catalogue:
 
     def item_ids(self, rows: Sequence[int]) -> list[str]:
         """The ids of some item_idx."""
-        trained, added = self.bundle.items.ids, self.overlay.added.ids
-        n_bundle = self.n_bundle
-        return [trained[row] if row < n_bundle else added[row - n_bundle] for row in rows]
+        n_bundle, added = self.n_bundle, self.overlay.added
+        if not len(added):
+            return self.bundle.items.take(rows)
+        trained = iter(self.bundle.items.take([row for row in rows if row < n_bundle]))
+        return [next(trained) if row < n_bundle else added[row - n_bundle] for row in rows]
 
     def vectors(self, rows: Rows) -> Floats:
         """Vectors [n, D] of items [n]."""

@@ -2,11 +2,19 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import IO, Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from bundle.errors import BundleError
 
@@ -61,12 +69,45 @@ class Part(_Strict):
     stop: int
 
 
-class IndexInfo(_Strict):
-    """Parameters of the FAISS index, and its recall against exact search."""
+IndexKind = Literal["flat", "ivf", "ivf_sq8", "ivf_pq"]
+"""`flat`: all vectors. `ivf`: vectors in inverted lists. `ivf_sq8`: a byte for each of their
+numbers. `ivf_pq`: a byte for four of them (product quantisation)."""
 
-    kind: Literal["flat", "ivf"]
+
+class IndexInfo(_Strict):
+    """Parameters of a FAISS index, and its recall against exact search.
+
+    Fields that an index does not have are left out of the manifest, so that bundles of versions
+    that did not know them keep their bytes.
+    """
+
+    LATER: ClassVar = ("displaced", "reach", "budget", "similar")
+
+    kind: IndexKind
     nprobe: int = Field(description="inverted lists visited for a query; 0 for a flat index")
-    recall: float = Field(description="recall@20 against exact search on a sample of users")
+    recall: float = Field(
+        description="recall@20 against exact search on a sample of users without the items that "
+        "they have seen; half of them have seen the most"
+    )
+    displaced: list[int] = Field(
+        default=[], description="see `bundle.format.reach`; only for lists of codes"
+    )
+    reach: list[list[float]] = Field(default=[], description="see `bundle.format.reach`")
+    budget: int | None = Field(
+        default=None, description="bytes that the indexes may have, if not the default"
+    )
+    similar: "IndexInfo | None" = Field(
+        default=None, description="of `similar.faiss`, for cosines of items; recall of items"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name not in self.LATER or getattr(self, name) != fields[name].default
+        }
 
 
 class Taken(_Strict):
@@ -182,6 +223,15 @@ class Manifest(_Strict):
             raise BundleError(
                 f"{where}: was altered, or belongs to another bundle, {self.version()}"
             )
+
+
+def without_popularity(parts: Sequence[Part]) -> int:
+    """The number of leading columns of a vector that say what an item is like.
+
+    Popularity, where a bundle has that part, is the last one.
+    """
+    last = parts[-1]
+    return last.start if last.name == POPULARITY else last.stop
 
 
 def made_at(version: str) -> datetime:

@@ -13,29 +13,25 @@ from numpy.typing import NDArray
 from bundle.csr import Csr
 from bundle.errors import BundleError
 from bundle.format.checksums import VerifiedFiles
+from bundle.format.consistency import (
+    CHECKED,
+    INDEX,
+    SIMILAR,
+    check_encoders,
+    check_parts,
+    check_searches,
+    check_seen,
+)
 from bundle.format.encoders import ItemEncoder, UserEncoder
 from bundle.format.index import load_index
-from bundle.format.item_table import plain_table
-from bundle.format.manifest import MANIFEST, Manifest
+from bundle.format.item_table import plain_column, plain_table
+from bundle.format.lists import InvertedLists, ItemVectors
+from bundle.format.manifest import Manifest, without_popularity
 from bundle.format.scorer import EXACT_SEARCH, ItemScorer
 from bundle.format.unreadable import reading
-from bundle.format.writer import EncoderSample
 from bundle.ids import IdMap
 from bundle.onnx_runtime import DEFAULT_PROVIDERS
 from bundle.types import Floats, Rows
-
-ENCODER_TOLERANCE = 1e-3
-"""Maximum difference between stored and recomputed outputs of a model. Float32 sums vary by less
-with the version of ONNX Runtime and between CPU and GPU; a wrong file differs by much more."""
-INDEX = "items.faiss"
-INDEX_RESULTS = 20
-"""Number of results whose scores are compared when the index is checked."""
-BLOCK = 1_000_000
-"""Interactions per block of a check: 8 MB."""
-CHECKED = 4096
-"""Rows of vectors per block of a check: 2 MB with 128 columns, which fit a core's cache."""
-PART_TOLERANCE = 1e-4
-"""Maximum difference between an element of a vector and the sum of its parts: float32 rounding."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +43,8 @@ class Bundle:
     Attributes:
         popularity: [I] int64, number of interactions with each item, dislikes left out.
         index: FAISS index over item_vectors.
+        lists: search in the index; None if it is flat.
+        similar: search by cosine; None with a flat index and in bundles of older versions.
         item_scorer: exact search; None with inverted lists and in bundles of older versions.
         directory: where the files lie.
     """
@@ -63,6 +61,8 @@ class Bundle:
     popularity: NDArray[np.int64]
     item_table: pa.Table
     index: Any
+    lists: InvertedLists | None
+    similar: InvertedLists | None
     item_encoder: ItemEncoder
     user_encoder: UserEncoder
     item_scorer: ItemScorer | None
@@ -93,10 +93,10 @@ class Bundle:
         manifest = Manifest.read(directory)
         with VerifiedFiles(directory, manifest, threads) as files:
             bundle = cls._open(manifest, files, directory, threads, providers)
-            _check_seen(directory, bundle.seen)
-            _check_parts(directory, bundle)
-            _check_encoders(files.path("encoder_sample.npz"), bundle)
-            _check_searches(directory, bundle)
+            check_seen(directory, bundle.seen)
+            check_parts(directory, bundle)
+            check_encoders(files.path("encoder_sample.npz"), bundle)
+            check_searches(directory, bundle)
             files.check_all()
         return bundle
 
@@ -112,8 +112,10 @@ class Bundle:
         n_items, dim = manifest.n_items, manifest.dim
         user_table = _map_table(files.path("users.arrow"))
         item_table = _map_table(files.path("items.arrow"))
-        users = _read_ids(directory / "users.arrow", user_table, "user_id", manifest.n_users)
-        items = _read_ids(directory / "items.arrow", item_table, "item_id", n_items)
+        users = _read_ids(files, manifest, "users", user_table, "user_id", manifest.n_users)
+        items = _read_ids(files, manifest, "items", item_table, "item_id", n_items)
+        item_vectors = _map_vectors(files.path("item_vectors.npy"), n_items, dim)
+        index = load_index(files.path(INDEX), manifest.index, n_items, dim)
         indptr = _map_array(files.path("seen_indptr.npy"), (len(users) + 1,), np.int64)
         indices = _map_array(files.path("seen_indices.npy"), (int(indptr[-1]),), np.int32)
         seen = Csr(indptr, indices, n_items)
@@ -126,13 +128,17 @@ class Bundle:
             users=users,
             items=items,
             user_vectors=_map_vectors(files.path("user_vectors.npy"), len(users), dim),
-            item_vectors=_map_vectors(files.path("item_vectors.npy"), n_items, dim),
+            item_vectors=item_vectors,
             item_parts=_map_vectors(files.path("item_parts.npy"), n_items, widths),
             seen=seen,
             seen_weights=weights,
             popularity=_map_array(files.path("popularity.npy"), (n_items,), np.int64),
             item_table=_plain_items(directory / "items.arrow", item_table),
-            index=load_index(files.path(INDEX), manifest.index, n_items, dim),
+            index=index,
+            lists=None
+            if manifest.index.kind == "flat"
+            else InvertedLists(index, manifest.index, ItemVectors(item_vectors, dim)),
+            similar=_open_similar(files, manifest, item_vectors),
             item_encoder=ItemEncoder(
                 files.path("item_encoder.onnx"), manifest.modalities, threads, providers
             ),
@@ -201,94 +207,32 @@ def _plain_items(path: Path, table: pa.Table) -> pa.Table:
         return plain_table(table)
 
 
-def _read_ids(path: Path, table: pa.Table, column: str, rows: int) -> IdMap:
+def _read_ids(
+    files: VerifiedFiles, manifest: Manifest, name: str, table: pa.Table, column: str, rows: int
+) -> IdMap:
+    path = files.path(f"{name}.arrow")
     if column not in table.column_names or table.num_rows != rows:
         raise BundleError(f"{path}: expected {rows} rows with a column {column!r}")
+    order_file = f"{name}_order.npy"
+    order = None
+    if order_file in manifest.files:
+        order = _map_array(files.path(order_file), (rows,), np.int32)
+        if rows and (order.min() < 0 or order.max() >= rows):
+            raise BundleError(f"{files.path(order_file)}: has numbers that are no rows of {path}")
     with reading(path):
-        ids = table[column].to_pylist()
-        if not all(isinstance(external, str) for external in ids):
+        ids = plain_column(table[column])
+        if ids.type != pa.string() or ids.null_count:
             raise BundleError(f"{path}: {column} is not text in each row")
-        return IdMap(ids, column)
+        # A single chunk, as bundles are written, stays in the mapped file.
+        return IdMap(ids.chunk(0) if ids.num_chunks == 1 else ids.combine_chunks(), column, order)
 
 
-def _check_seen(directory: Path, seen: Csr) -> None:
-    """Each row must hold ascending rows of items, or requests would fail or show wrong items."""
-    if seen.indptr[0] != 0 or (np.diff(seen.indptr) < 0).any():
-        raise BundleError(f"{directory / 'seen_indptr.npy'}: is not ascending from 0")
-    for start in range(0, seen.nnz, BLOCK):
-        block = seen.indices[start : start + BLOCK + 1].astype(np.int64)
-        ascending = np.diff(block) > 0
-        first, last = np.searchsorted(seen.indptr, [start + 1, start + len(block)])
-        ascending[seen.indptr[first:last] - start - 1] = True  # a row may begin with any item
-        if not ascending.all() or block.min() < 0 or block.max() >= seen.n_cols:
-            raise BundleError(
-                f"{directory / 'seen_indices.npy'}: has rows that are not ascending numbers below "
-                f"{seen.n_cols}"
-            )
-
-
-def _check_parts(directory: Path, bundle: "Bundle") -> None:
-    """The parts must add up to the vectors, or explanations of scores would be wrong."""
-    manifest = bundle.manifest
-    if any(not 0 <= part.start < part.stop <= manifest.dim for part in manifest.parts):
-        raise BundleError(f"{directory / MANIFEST}: parts are outside of columns 0…{manifest.dim}")
-    for start in range(0, manifest.n_items, CHECKED):
-        rows = slice(start, start + CHECKED)
-        rest = np.array(bundle.item_vectors[rows])
-        for number, part in enumerate(manifest.parts):
-            rest[:, part.start : part.stop] -= bundle.item_parts[
-                rows, manifest.part_columns(number)
-            ]
-        wrong = (np.abs(rest) > PART_TOLERANCE).any(1)
-        if wrong.any():
-            row = start + int(np.argmax(wrong))
-            raise BundleError(
-                f"{directory / 'item_parts.npy'}: row {row} does not add up to the item's vector"
-            )
-
-
-def _check_encoders(path: Path, bundle: Bundle) -> None:
-    with reading(path):
-        sample = EncoderSample.load(path)
-        items = bundle.item_encoder.encode(sample.features, sample.present)
-        users = bundle.user_encoder.encode(sample.history, sample.mask, sample.weights)
-        outputs = {
-            "item_encoder.onnx": (items, np.asarray(sample.item_vectors, np.float32)),
-            "user_encoder.onnx": (users, np.asarray(sample.user_vectors, np.float32)),
-        }
-    for name, (found, expected) in outputs.items():
-        if found.shape != expected.shape or found.shape[1:] != (bundle.manifest.dim,):
-            raise BundleError(f"{path.with_name(name)}: output {found.shape}, not {expected.shape}")
-        difference = float(np.abs(found - expected).max(initial=0.0))
-        if not difference <= ENCODER_TOLERANCE:
-            raise BundleError(
-                f"{path.with_name(name)}: differs from the stored sample by {difference:.2g}"
-            )
-
-
-def _check_searches(directory: Path, bundle: Bundle) -> None:
-    """Index and exact search must return inner products with the stored vectors."""
-    if not len(bundle.items):
-        return
-    popular = int(np.argmax(bundle.popularity))  # a zero vector would prove nothing
-    query = np.asarray(bundle.item_vectors[popular : popular + 1])
-    path = directory / INDEX
-    with reading(path, "FAISS cannot search it"):
-        scores, rows = bundle.index.search(query, min(INDEX_RESULTS, len(bundle.items)))
-        found = rows[0] >= 0  # the visited lists may hold fewer
-        right = _close(scores[0, found], bundle.item_vectors[rows[0, found]] @ query[0])
-    if not right:
-        raise BundleError(f"{path}: does not return the inner products with item_vectors.npy")
-    if bundle.item_scorer is None:
-        return
-    path = directory / EXACT_SEARCH
-    with reading(path, "ONNX Runtime cannot run it"):
-        right = _close(bundle.item_scorer.scores(query), query @ bundle.item_vectors.T)
-    if not right:
-        raise BundleError(f"{path}: does not return the inner products with item_vectors.npy")
-
-
-def _close(found: Floats, expected: Floats) -> bool:
-    return found.shape == expected.shape and np.allclose(
-        found, expected, rtol=ENCODER_TOLERANCE, atol=ENCODER_TOLERANCE
-    )
+def _open_similar(
+    files: VerifiedFiles, manifest: Manifest, vectors: Floats
+) -> InvertedLists | None:
+    info = manifest.index.similar
+    if info is None:
+        return None
+    columns = without_popularity(manifest.parts)
+    index = load_index(files.path(SIMILAR), info, len(vectors), columns)
+    return InvertedLists(index, info, ItemVectors(vectors, columns, unit=True))

@@ -10,6 +10,8 @@
 | seen_weights.npy | [nnz] float32, weights of the interactions; below 0 for a dislike |
 | popularity.npy | [I] int64, number of interactions with each item, dislikes left out |
 | items.faiss | the index |
+| similar.faiss | index of the vectors at length 1, for similar items; with inverted lists only |
+| users_order.npy, items_order.npy | [n] int32, rows in the order of their ids, of many ids only |
 | exact_search.onnx | inner products with all items (`bundle.format.scorer`); optional |
 | user_encoder.onnx, item_encoder.onnx | fold-in of users, vectors for new items |
 | encoder_sample.npz | inputs of the encoders and expected outputs, compared at every load |
@@ -28,10 +30,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from bundle.csr import Csr
-from bundle.format.index import build_index, save_index
-from bundle.format.manifest import MANIFEST, IndexInfo, Manifest, Part, Taken, Verdict, describe
+from bundle.format.index import BUDGET, Sample, build_indexes, save_index
+from bundle.format.manifest import (
+    MANIFEST,
+    IndexInfo,
+    Manifest,
+    Part,
+    Taken,
+    Verdict,
+    describe,
+    without_popularity,
+)
 from bundle.format.scorer import ITEM_VECTORS, write_exact_search
 from bundle.ids import IdMap
+from bundle.sorted_sets import unique
 from bundle.types import Floats, Mask
 
 BLOCK = 65_536
@@ -98,6 +110,7 @@ class BundleContents:
         encoder_sample: inputs and outputs that the encoders must reproduce.
         config, report: JSON objects.
         data_fingerprint, parent_version, taken: see `Manifest`.
+        index_budget: bytes that the indexes may have, by which their kind is chosen.
     """
 
     users: IdMap
@@ -118,6 +131,7 @@ class BundleContents:
     parent_version: str | None = None
     taken: Taken = field(default_factory=Taken)
     seen_weights: Floats | None = None
+    index_budget: int = BUDGET
 
 
 def _write_table(table: pa.Table, path: Path) -> None:
@@ -155,11 +169,21 @@ def write_bundle(
     c.encoder_sample.save(directory / "encoder_sample.npz")
     (directory / "config.json").write_text(json.dumps(c.config, indent=1))
     (directory / "report.json").write_text(json.dumps(c.report, indent=1))
-    index, index_info = build_index(c.item_vectors, _sample_queries(c.user_vectors))
-    save_index(index, directory / "items.faiss")
-    if index_info.kind == "flat":
+    for name, ids in (("users", c.users), ("items", c.items)):
+        if ids.is_sorted:
+            np.save(directory / f"{name}_order.npy", ids.order)
+    built = build_indexes(
+        c.item_vectors,
+        without_popularity(c.parts),
+        _sample(c.user_vectors, c.seen),
+        c.index_budget,
+    )
+    save_index(built.index, directory / "items.faiss")
+    if built.similar is None:
         write_exact_search(directory)
-    return _write_manifest(directory, contents, index_info, _creation_time(others))
+    else:
+        save_index(built.similar, directory / "similar.faiss")
+    return _write_manifest(directory, contents, built.info, _creation_time(others))
 
 
 def popularity(seen: Csr, weights: Floats) -> NDArray[np.int64]:
@@ -171,15 +195,19 @@ def popularity(seen: Csr, weights: Floats) -> NDArray[np.int64]:
     return counts
 
 
-def _sample_queries(user_vectors: Floats) -> Floats:
-    """The first INDEX_SAMPLE vectors that are not zero."""
-    found = np.empty((0, user_vectors.shape[1]), np.float32)
+def _sample(user_vectors: Floats, seen: Csr) -> Sample:
+    """INDEX_SAMPLE users with a vector that is not zero; half of them have seen the most."""
+    first: list[int] = []
     for start in range(0, len(user_vectors), BLOCK):
-        block = user_vectors[start : start + BLOCK]
-        found = np.concatenate([found, block[np.any(block, axis=1)]])[:INDEX_SAMPLE]
-        if len(found) == INDEX_SAMPLE:
+        block = np.flatnonzero(np.any(user_vectors[start : start + BLOCK], axis=1)) + start
+        first += block[: INDEX_SAMPLE - len(first)].tolist()
+        if len(first) == INDEX_SAMPLE:
             break
-    return found
+    heavy = np.argsort(-seen.lengths, kind="stable")[:INDEX_SAMPLE]
+    heavy = heavy[np.any(user_vectors[heavy], axis=1)]
+    users = unique(np.concatenate([first[: INDEX_SAMPLE // 2], heavy[: INDEX_SAMPLE // 2]]))
+    users = users.astype(np.int64)
+    return Sample(np.asarray(user_vectors[users]), [seen.row(user) for user in users.tolist()])
 
 
 def seal(directory: Path, manifest: Manifest, verdict: Verdict) -> Manifest:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.catalogue.catalogue import Catalogue
+from bundle.format.manifest import without_popularity
 from bundle.format.reader import Bundle
-from bundle.search.filtered import COMPARED
-from bundle.search.similarity import Directions, without_popularity
+from bundle.search.exact import BLOCK
+from bundle.search.similarity import Directions
 from bundle.sorted_sets import difference
 from bundle.types import Floats, Rows
 
@@ -25,7 +26,7 @@ def likely_users(bundle: Bundle, vector: Floats, count: int) -> Rows:
         vector: [D] of the item; without a direction nobody is likely.
         count: how many.
     """
-    columns = without_popularity(bundle.manifest)
+    columns = without_popularity(bundle.manifest.parts)
     query = vector[:columns]
     if not query.any():
         return np.empty(0, np.int32)
@@ -56,8 +57,8 @@ def ranks(
     own = np.array([] if item_idx is None else [item_idx], np.int32)
     rows = difference(catalogue.visible, own)
     better = np.zeros(len(users), np.int64)
-    for start in range(0, len(rows), COMPARED):
-        better += (catalogue.vectors(rows[start : start + COMPARED]) @ users.T > scores).sum(0)
+    for start in range(0, len(rows), BLOCK):
+        better += (catalogue.vectors(rows[start : start + BLOCK]) @ users.T > scores).sum(0)
     hidden = np.concatenate([catalogue.overlay.hidden, own])
     for number, history in enumerate(histories):
         seen = catalogue.vectors(difference(history, hidden))

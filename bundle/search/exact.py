@@ -1,16 +1,19 @@
-"""Exact search of a small catalogue: one matrix product and its largest elements."""
+"""Exact search: of a small catalogue by one matrix product, among some items one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from bundle.format.scorer import ItemScorer
-from bundle.search.topk import TopK
-from bundle.types import Floats, Rows
+from bundle.search.topk import TopK, select
+from bundle.sorted_sets import difference
+from bundle.types import Floats, Rows, Vector
 
 GROUP = 32
 """Number of scores per group in `largest` (two-level selection)."""
+BLOCK = 20_000
+"""Items whose vectors are copied at a time to compare them one by one: 10 MB with 128 columns."""
 
 
 class ExactSearch:
@@ -23,17 +26,26 @@ class ExactSearch:
     """
 
     def __init__(self, vectors: Floats, scorer: ItemScorer | None = None) -> None:
-        self._scorer = scorer
+        self._vectors, self._scorer = vectors, scorer
         self._columns = np.ascontiguousarray(vectors.T) if scorer is None else None
 
-    def search(self, queries: Floats, k: int, excluded: Sequence[Rows]) -> list[TopK]:
-        """The items with the largest inner products.
+    def is_exact(self, allowed: Rows | None) -> bool:  # noqa: ARG002
+        """True; see `bundle.search.item_search`."""
+        return True
 
-        Args:
-            queries: [B, D].
-            k: number of results per query.
-            excluded: rows that must not be returned, for each query.
-        """
+    def search(
+        self,
+        queries: Floats,
+        k: int,
+        excluded: Sequence[Rows],
+        allowed: Rows | None = None,
+    ) -> list[TopK]:
+        """See `bundle.search.item_search`."""
+        if allowed is not None:
+            return [
+                compare(self._vectors.__getitem__, query, k, difference(allowed, rows))
+                for query, rows in zip(queries, excluded, strict=True)
+            ]
         scores = self._scores(queries)
         lengths = [len(rows) for rows in excluded]
         if any(lengths):
@@ -46,6 +58,22 @@ class ExactSearch:
             return self._scorer.scores(queries)
         assert self._columns is not None
         return np.asarray(queries @ self._columns)
+
+
+def compare(vectors: Callable[[Rows], Floats], query: Vector, k: int, rows: Rows) -> TopK:
+    """The best k of some items, one by one.
+
+    Args:
+        vectors: returns vectors [n, D] of items [n].
+        query: [D].
+        k: number of results.
+        rows: of the items.
+    """
+    scores = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), BLOCK):
+        block = slice(start, start + BLOCK)
+        scores[block] = vectors(rows[block]) @ query
+    return select(rows, scores, k)
 
 
 def largest(products: Floats, k: int) -> list[TopK]:

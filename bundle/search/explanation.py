@@ -3,7 +3,7 @@
 import numpy as np
 
 from bundle.catalogue.catalogue import Catalogue
-from bundle.search.similarity import without_popularity
+from bundle.format.manifest import without_popularity
 from bundle.types import Floats, Rows
 
 LEAST_SUM = np.float32(1e-12)
@@ -51,7 +51,7 @@ def top_shares(
         Positions in the history [n, C], the largest share first, and shares [n, C] of the whole;
         0 for items that do not contribute.
     """
-    columns = without_popularity(catalogue.bundle.manifest)
+    columns = without_popularity(catalogue.bundle.manifest.parts)
     ours = catalogue.vectors(history)[:, :columns]
     products = np.maximum(catalogue.vectors(item_idx)[:, :columns] @ ours.T, np.float32(0))
     shares: Floats = products / np.maximum(products.sum(1, keepdims=True), LEAST_SUM)

@@ -11,11 +11,10 @@ import numpy as np
 
 from bundle.catalogue.catalogue import Catalogue
 from bundle.catalogue.overlay import Overlay
-from bundle.format.index import search_lists
 from bundle.format.reader import Bundle
 from bundle.search.diversity import diversify
-from bundle.search.exact import ExactSearch
-from bundle.search.filtered import COMPARED, search_index
+from bundle.search.exact import compare
+from bundle.search.item_search import open_item_search
 from bundle.search.options import SearchOptions
 from bundle.search.reweighting import (
     is_by_columns,
@@ -24,13 +23,10 @@ from bundle.search.reweighting import (
     weighted_query,
 )
 from bundle.search.similarity import FUSED, Directions, Similarities
-from bundle.search.topk import TopK, best_of, best_of_each, merge, select
+from bundle.search.topk import TopK, best_of, merge
 from bundle.sorted_sets import difference, union
 from bundle.types import NO_ITEMS, Floats, Rows
 
-FEW_EXCLUDED = 100
-"""Maximum number of excluded items of queries that are searched together in the index: each query
-of a batch asks for as many results as the one with the most exclusions needs."""
 MANY_HIDDEN = 1_000
 """Number of hidden items above which a search goes through the visible ones only; below, it asks
 for as many more results as items are hidden, and drops those."""
@@ -50,8 +46,7 @@ class Recommender:
         # Stable sort: items of equal popularity keep the order of their rows.
         self._by_popularity = np.argsort(-bundle.popularity, kind="stable").astype(np.int32)
         self.similarities = Similarities(bundle)
-        is_flat = bundle.manifest.index.kind == "flat"
-        self._exact = ExactSearch(bundle.item_vectors, bundle.item_scorer) if is_flat else None
+        self._items = open_item_search(bundle)
 
     def with_overlay(self, overlay: Overlay) -> "Recommender":
         """The same bundle with other changes; whatever depends on the bundle alone is shared."""
@@ -120,48 +115,15 @@ class Recommender:
             ]
         dropped = [union(items, hidden) for items in excluded] if len(hidden) else excluded
         added = len(self.catalogue.overlay.vectors)
-        if self._exact is not None:
-            trained = dropped
-            if added:
-                n_bundle = self.catalogue.n_bundle
-                trained = [items[items < n_bundle] for items in dropped]
-            tops = self._exact.search(vectors, k, trained)
-        else:
-            tops = self._search_index(vectors, k, dropped)
+        trained = dropped
+        if added:
+            n_bundle = self.catalogue.n_bundle
+            trained = [items[items < n_bundle] for items in dropped]
+        tops = self._items.search(vectors, k, trained)
         if added:
             asked = zip(tops, vectors, dropped, strict=True)
             tops = [self._with_added(top, vector, k, items) for top, vector, items in asked]
         return tops
-
-    def _search_index(
-        self,
-        vectors: Floats,
-        k: int,
-        excluded: Sequence[Rows],
-    ) -> list[TopK]:
-        """The best of the bundle's items, found by the inverted lists of the index."""
-        tops: dict[int, TopK] = {}
-        few = [n for n, items in enumerate(excluded) if len(items) <= FEW_EXCLUDED]
-        many = [[n] for n, items in enumerate(excluded) if len(items) > FEW_EXCLUDED]
-        for group in filter(None, [few, *many]):
-            dropped = [excluded[n] for n in group]
-            # All excluded items may be among the best: with as many more, k are left in any case.
-            wanted = min(len(self.bundle.items), k + max(map(len, dropped)))
-            scores, found = self.bundle.index.search(vectors[group], wanted)
-            best = best_of_each(found.astype(np.int32), scores, k, dropped)
-            for n, top, items in zip(group, best, dropped, strict=True):
-                tops[n] = self._enough(top, vectors[n], k, items)
-        return [tops[n] for n in range(len(vectors))]
-
-    def _enough(self, top: TopK, vector: Floats, k: int, excluded: Rows) -> TopK:
-        """A top k of the index; from more lists if the usual ones hold fewer than k items."""
-        index, lists = self.bundle.index, self.bundle.manifest.index.nprobe
-        wanted = min(len(self.bundle.items), k + len(excluded))
-        while len(top.item_idx) < min(k, wanted - len(excluded)) and lists < index.nlist:
-            lists *= 4
-            scores, rows = search_lists(index, vector, wanted, lists)
-            top = best_of(rows, scores, k, excluded)
-        return top
 
     def _with_added(self, top: TopK, vector: Floats, k: int, excluded: Rows) -> TopK:
         """The best of a top k of the bundle and of all items that were added since."""
@@ -184,22 +146,17 @@ class Recommender:
             excluded: item_idx that must not be returned.
             allowed: ascending item_idx that may be returned, none of them hidden.
         """
-        split = int(np.searchsorted(allowed, len(self.bundle.items)))
-        if self.is_indexed(allowed[:split]):
-            index, info = self.bundle.index, self.bundle.manifest.index
-            # All excluded items may be among the best.
-            wanted = k + len(excluded)
-            for scores, rows in search_index(index, info, vector, wanted, allowed[:split]):
-                top = best_of(rows, scores, k, excluded)
-                if len(top.item_idx) == k:
-                    added = allowed[split:]
-                    return merge(top, best_of(added, self._scores(vector, added), k, excluded), k)
-        return self.exact(vector, k, difference(allowed, excluded))
+        n_bundle = self.catalogue.n_bundle
+        split = int(np.searchsorted(allowed, n_bundle))
+        ours = excluded[excluded < n_bundle]
+        (top,) = self._items.search(vector[None], k, [ours], allowed[:split])
+        if split == len(allowed):
+            return top
+        return merge(top, self.exact(vector, k, difference(allowed[split:], excluded)), k)
 
     def is_indexed(self, allowed: Rows | None) -> bool:
         """True if these item_idx, all if None, are searched by the index, which may miss some."""
-        is_flat = self.bundle.manifest.index.kind == "flat"
-        return not is_flat and (allowed is None or len(allowed) > COMPARED)
+        return not self._items.is_exact(allowed)
 
     def recall(
         self,
@@ -226,15 +183,7 @@ class Recommender:
 
     def exact(self, vector: Floats, k: int, rows: Rows) -> TopK:
         """The best k of some items, by the score of each."""
-        return select(rows, self._scores(vector, rows), k)
-
-    def _scores(self, vector: Floats, item_idx: Rows) -> Floats:
-        """Inner products with some items [n], in blocks: few vectors are copied at a time."""
-        scores = np.empty(len(item_idx), np.float32)
-        for start in range(0, len(item_idx), COMPARED):
-            block = slice(start, start + COMPARED)
-            scores[block] = self.catalogue.vectors(item_idx[block]) @ vector
-        return scores
+        return compare(self.catalogue.vectors, vector, k, rows)
 
     def popular(
         self,

@@ -9,7 +9,7 @@ import numpy as np
 
 from bundle.catalogue.catalogue import Catalogue
 from bundle.format.manifest import Part
-from bundle.search.filtered import COMPARED
+from bundle.search.exact import BLOCK
 from bundle.search.options import Boost
 from bundle.search.topk import TopK, best_of, merge, select
 from bundle.sorted_sets import difference, unique
@@ -65,8 +65,8 @@ def search_by_parts(
     rows = difference(catalogue.visible if allowed is None else allowed, excluded)
     split = int(np.searchsorted(rows, catalogue.n_bundle))
     scores = np.empty(len(rows), np.float32)
-    for start in range(0, split, COMPARED):
-        block = slice(start, min(start + COMPARED, split))
+    for start in range(0, split, BLOCK):
+        block = slice(start, min(start + BLOCK, split))
         scores[block] = bundle.item_parts[rows[block]] @ query
     scores[split:] = catalogue.vectors(rows[split:]) @ weighted_query(parts, vector, weights)
     return select(rows, scores, k)

@@ -1,29 +1,20 @@
-"""Similar items: exact search by cosine, for which the index is not built."""
+"""Similar items by cosine: with an index of its own where there is one, otherwise exactly."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bundle.catalogue.catalogue import Catalogue
-from bundle.format.manifest import POPULARITY, Manifest
+from bundle.format.manifest import POPULARITY, without_popularity
 from bundle.format.reader import Bundle
-from bundle.search.topk import TopK, best_of
+from bundle.search.list_search import ListSearch
+from bundle.search.topk import TopK, merge, select
 from bundle.types import NO_ITEMS, Floats, Rows
 
 FUSED = "fused"
 NOWHERE = -2.0
 """Stands for the cosine of an item that must not be returned; below every real cosine."""
 NOTHING = TopK(NO_ITEMS, np.empty(0, np.float32))
-
-
-def without_popularity(manifest: Manifest) -> int:
-    """The number of leading columns of a vector that say what an item is like.
-
-    Popularity, where a bundle has that part, is the last one.
-    """
-    last = manifest.parts[-1]
-    return last.start if last.name == POPULARITY else last.stop
 
 
 @dataclass(frozen=True)
@@ -56,8 +47,11 @@ class Similarities:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self.columns = without_popularity(bundle.manifest)
-        self._directions = {FUSED: Directions.of(bundle.item_vectors[:, : self.columns])}
+        self.columns = without_popularity(bundle.manifest.parts)
+        self._directions: dict[str, Directions] = {}
+        self._search = None if bundle.similar is None else ListSearch(bundle.similar)
+        if self._search is None:
+            self._by(FUSED)
         names = [part.name for part in bundle.manifest.parts]
         self.names = [FUSED, *(name for name in names if name != POPULARITY)]
 
@@ -80,18 +74,17 @@ class Similarities:
             allowed: item_idx that may come back; all by default.
 
         An item without a vector (no interactions, no features) resembles nothing: no results; by a
-        part, that goes for items whose vector is not the bundle's, too. The search is exact: cosine
-        is not what the index was built for.
+        part, that goes for items whose vector is not the bundle's, too. By the fused vectors of a
+        large catalogue the index of similar items is searched; otherwise the search is exact.
         """
         n_bundle = len(self._bundle.items)
         if by != FUSED:
             if item_idx >= n_bundle:
                 return NOTHING
-            directions = self._by(by)
-            query = np.asarray(directions.vectors[item_idx])
-            return _nearest(catalogue, [directions], query, k, allowed, item_idx)
-        query = catalogue.vectors(np.array([item_idx], np.int32))[0]
-        return self.similar_to(catalogue, query, k, allowed, item_idx)
+            vector = np.asarray(self._vectors(by)[item_idx])
+            return self._nearest(catalogue, by, vector, k, allowed, item_idx)
+        vector = catalogue.vectors(np.array([item_idx], np.int32))[0]
+        return self.similar_to(catalogue, vector, k, allowed, item_idx)
 
     def similar_to(
         self,
@@ -110,40 +103,71 @@ class Similarities:
             allowed: item_idx that may come back; all by default.
             item_idx: of the item itself, which does not come back.
         """
-        groups = [self._directions[FUSED]]
-        if len(catalogue.overlay.added):
-            groups.append(Directions.of(catalogue.overlay.vectors[:, : self.columns]))
-        return _nearest(catalogue, groups, vector[: self.columns], k, allowed, item_idx)
+        return self._nearest(catalogue, FUSED, vector[: self.columns], k, allowed, item_idx)
+
+    def _nearest(
+        self,
+        catalogue: Catalogue,
+        by: str,
+        vector: Floats,
+        k: int,
+        allowed: Rows | None,
+        item_idx: int,
+    ) -> TopK:
+        """The bundle's items and, by the fused vectors, added ones nearest to a vector [·]."""
+        n_bundle, overlay = len(self._bundle.items), catalogue.overlay
+        length = np.linalg.norm(vector)
+        if length == 0.0:
+            return NOTHING
+        query = np.asarray(vector / length, np.float32)
+        excluded = np.append(overlay.hidden, np.int32(item_idx))
+        among = None if allowed is None else allowed[: int(np.searchsorted(allowed, n_bundle))]
+        if by == FUSED and self._search is not None:
+            ours = excluded[(excluded >= 0) & (excluded < n_bundle)]
+            (found,) = self._search.search(query[None], k, [ours], among)
+            has_vector = np.any(self._bundle.item_vectors[found.item_idx, : self.columns], axis=1)
+            found = TopK(found.item_idx[has_vector], found.scores[has_vector])
+        else:
+            found = nearest(self._by(by), query, k, excluded, among)
+        if by != FUSED or not len(overlay.vectors):
+            return found
+        added = Directions.of(overlay.vectors[:, : self.columns])
+        more = None if allowed is None else allowed[allowed >= n_bundle] - np.int32(n_bundle)
+        other = nearest(added, query, k, excluded - np.int32(n_bundle), more)
+        return merge(found, TopK(other.item_idx + np.int32(n_bundle), other.scores), k)
+
+    def _vectors(self, name: str) -> Floats:
+        """The bundle's vectors [I, ·] of one of the names."""
+        if name == FUSED:
+            return self._bundle.item_vectors[:, : self.columns]
+        number = [part.name for part in self._bundle.manifest.parts].index(name)
+        return self._bundle.item_parts[:, self._bundle.manifest.part_columns(number)]
 
     def _by(self, name: str) -> Directions:
-        """Directions by a part, computed at first use; two threads at once compute the same."""
+        """Directions of a name, computed at first use; two threads at once compute the same."""
         found = self._directions.get(name)
         if found is None:
-            number = [part.name for part in self._bundle.manifest.parts].index(name)
-            columns = self._bundle.manifest.part_columns(number)
-            found = self._directions[name] = Directions.of(self._bundle.item_parts[:, columns])
+            found = self._directions[name] = Directions.of(self._vectors(name))
         return found
 
 
-def _nearest(
-    catalogue: Catalogue,
-    groups: Sequence[Directions],
-    query: Floats,
-    k: int,
-    allowed: Rows | None,
-    item_idx: int,
+def nearest(
+    directions: Directions, query: Floats, k: int, excluded: Rows, allowed: Rows | None
 ) -> TopK:
-    """The k best cosines with a query among directions, in the order of item_idx."""
-    length = np.linalg.norm(query)
-    if length == 0.0:
-        return NOTHING
-    cosines = np.concatenate([group.cosines(query / length) for group in groups])
-    cosines[catalogue.overlay.hidden] = NOWHERE
+    """The rows with the largest cosine with a unit vector [·], exactly.
+
+    Args:
+        directions: [I, ·].
+        query: [·].
+        k: how many.
+        excluded: rows that must not come back; those that are none are ignored.
+        allowed: ascending rows that may; all by default.
+    """
+    cosines = directions.cosines(query)
+    cosines[excluded[(excluded >= 0) & (excluded < len(cosines))]] = NOWHERE
     if allowed is not None:
-        elsewhere = np.ones(len(catalogue), np.bool_)
+        elsewhere = np.ones(len(cosines), np.bool_)
         elsewhere[allowed] = False
-        cosines[elsewhere[: len(cosines)]] = NOWHERE
-    wanted = min(k + 1, len(cosines))
-    nearest = np.argpartition(-cosines, wanted - 1)[:wanted].astype(np.int32)
-    nearest = nearest[cosines[nearest] > NOWHERE]
-    return best_of(nearest, cosines[nearest], k, np.array([item_idx], np.int32))
+        cosines[elsewhere] = NOWHERE
+    rows = np.flatnonzero(cosines > NOWHERE).astype(np.int32)
+    return select(rows, cosines[rows], k)

@@ -1,6 +1,5 @@
 """Top-k selection: the best k of scored items, for one query or a batch."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,31 +43,6 @@ def select(item_idx: Rows, scores: Floats, k: int) -> TopK:
         best = np.argpartition(-scores, k - 1)[:k]
         item_idx, scores = item_idx[best], scores[best]
     return best_of(item_idx, scores, k)
-
-
-def best_of_each(
-    item_idx: Rows,
-    scores: Floats,
-    k: int,
-    excluded: Sequence[Rows],
-) -> list[TopK]:
-    """`best_of` for each row of sorted results [B, n].
-
-    It handles all rows at once: a dozen NumPy calls per batch instead of per query.
-    """
-    keep = item_idx >= 0
-    lengths = [len(items) for items in excluded]
-    if any(lengths):
-        # One number per pair of row and item.
-        offsets = np.arange(len(item_idx)) << 32
-        taken = np.sort(np.concatenate(excluded) + offsets.repeat(lengths))
-        keep &= ~is_member(item_idx + offsets[:, None], taken)
-    # A stable sort moves the kept ones to the front and keeps their order.
-    order = np.argsort(~keep, axis=1, kind="stable")[:, :k]
-    counts = np.minimum(keep.sum(axis=1), k).tolist()
-    by_row = np.arange(len(item_idx))[:, None]
-    rows, values = item_idx[by_row, order], scores[by_row, order]
-    return [TopK(rows[n, :count], values[n, :count]) for n, count in enumerate(counts)]
 
 
 def merge(one: TopK, other: TopK, k: int) -> TopK:

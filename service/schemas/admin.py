@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from bundle.format.manifest import IndexKind
 from service.schemas.base import Schema
 
 
@@ -78,7 +79,7 @@ class BundleInfo(Schema):
     columns: dict[str, str] = Field(
         description="type of each column of the items, which filters can use, as Arrow names it"
     )
-    index: Literal["flat", "ivf"]
+    index: IndexKind
     index_recall: float
     report: dict[str, Any] = Field(description="the evaluation at publication")
 

@@ -3,6 +3,7 @@
 import json
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,9 +20,11 @@ from training.cli.options import (
     Device,
     Force,
     GateOptions,
+    IndexMemory,
     Seed,
     Store,
     Threads,
+    index_budget,
     ranking_options,
     read_and_split,
     run_options,
@@ -56,6 +59,7 @@ def fit(
     ] = False,
     force: Force = None,
     gate_options: GateOptions = None,
+    index_memory: IndexMemory = None,
     seed: Seed = 0,
     device: Device = "cpu",
     threads: Threads = 0,
@@ -121,6 +125,8 @@ def fit(
             typer.echo("no linear part: no items with 5 interactions or more share users")
         parent = bundle_store.live_version()
         contents = make_contents(model, progress, dataset, split, fit_config, options, parent)
+        if index_memory is not None:
+            contents = replace(contents, index_budget=index_budget(index_memory))
         for encoder, difference in contents.report["onnx_max_abs_difference"].items():
             typer.echo(f"{encoder}.onnx against torch: max abs difference {difference:.1e}")
         held_out = HeldOut.of_split(dataset, split, MAX_USERS)

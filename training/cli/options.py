@@ -95,6 +95,21 @@ GateOptions = Annotated[
         "compares both bundles.",
     ),
 ]
+IndexMemory = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="GIB",
+        help="Size in GiB that the indexes of 50,000 items or more may have. Items that do not fit "
+        "as vectors are indexed as codes of a byte for each number, or for four of them. "
+        "[fit: 4; refresh: that of the live bundle]",
+    ),
+]
+
+
+def index_budget(gib: float) -> int:
+    """Bytes of `--index-memory`."""
+    return int(gib * 1024**3)
 
 
 def existing_store(store: str, cache: Path | None = None) -> BundleStore:

@@ -88,12 +88,14 @@ class Ranking:
         per_user: each metric per user, [n].
         scores: [n, K + 1], padded with -inf.
         vectors: [n, D] user vectors.
+        history: n × I interactions before, whose items were not returned.
     """
 
     metrics: dict[str, float]
     per_user: dict[str, NDArray[np.float64]]
     scores: NDArray[np.float32]
     vectors: NDArray[np.float32]
+    history: Csr
 
 
 def rank(
@@ -140,7 +142,7 @@ def rank(
     for start in range(0, len(vectors), BLOCK):
         block = range(start, min(start + BLOCK, len(vectors)))
         tops += ranker.rank(vectors[start : block.stop], [history.row(n) for n in block])
-    return _ranked(tops, relevant, held_out, vectors)
+    return _ranked(tops, relevant, held_out, vectors, history)
 
 
 def rank_popular(
@@ -164,11 +166,16 @@ def rank_popular(
     plain = RankingOptions(filter=asked.filter, exclude_seen=asked.exclude_seen)
     ranker = OptionsRanker(Recommender(replace(bundle, popularity=counts)), plain, K)
     tops = ranker.rank_popular([history.row(n) for n in range(history.n_rows)])
-    return _ranked(tops, relevant, held_out, np.empty((0, bundle.manifest.dim), np.float32))
+    none = np.empty((0, bundle.manifest.dim), np.float32)
+    return _ranked(tops, relevant, held_out, none, history)
 
 
 def _ranked(
-    tops: list[TopK], relevant: Csr, held_out: HeldOut, vectors: NDArray[np.float32]
+    tops: list[TopK],
+    relevant: Csr,
+    held_out: HeldOut,
+    vectors: NDArray[np.float32],
+    history: Csr,
 ) -> Ranking:
     item_idx, scores = stacked(tops, K + 1)
     n_relevant = held_out.relevant.lengths
@@ -177,4 +184,5 @@ def _ranked(
         user_metrics(item_idx, scores, relevant, n_relevant, (K,)),
         scores,
         vectors,
+        history,
     )

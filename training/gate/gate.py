@@ -10,7 +10,8 @@ A candidate is refused if
   95 % interval of a paired bootstrap over users lies below zero;
 - popularity has a significantly higher recall@20, and not a higher one than the live bundle;
 - coverage@20 is below the fraction COVERAGE of the live bundle's;
-- the index finds less than the fraction INDEX_RECALL of the results of exact search;
+- the index finds less than the fraction INDEX_RECALL of the results of exact search without what
+  the users have seen: for the first users, for those who have seen most, or of similar items;
 - ONNX and torch differ by more than opening a bundle allows (after a fit).
 
 That the encoders reproduce their stored sample is verified whenever a bundle is opened.
@@ -23,9 +24,10 @@ import numpy as np
 
 from bundle.catalogue.overlay import Overlay
 from bundle.errors import GateError
-from bundle.format.index import search_recall
+from bundle.format.consistency import ENCODER_TOLERANCE
 from bundle.format.manifest import Verdict
-from bundle.format.reader import ENCODER_TOLERANCE, Bundle
+from bundle.format.reader import Bundle
+from bundle.format.recall import search_recall
 from bundle.search.options import RankingOptions
 from training.evaluation.bootstrap import paired_bootstrap
 from training.evaluation.heldout import HeldOut, K, Ranking, rank, rank_popular
@@ -42,7 +44,8 @@ MIN_USERS = 50
 MAX_USERS = 20_000
 """Maximum number of evaluated users; more would cost time and hardly narrow the interval."""
 QUERIES = 200
-"""Number of user vectors on which the index is compared with exact search."""
+"""Number of users for whom the index is compared with exact search, and of those of them all who
+have seen the most."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Comparison:
             bundle.
         popularity: metrics of the most popular items.
         gains: per metric the mean difference to the live bundle and its 95 % interval.
-        index_recall: recall of the candidate's index relative to exact search; None without users.
+        index_recall: recall of the candidate's index relative to exact search, the smaller one of
+            any users and of those who have seen the most; None without users.
         problems: reasons to refuse the candidate, one sentence each.
     """
 
@@ -130,9 +134,7 @@ def compare(
         return Comparison(0, None, None, problems=problems)
     ours = rank(candidate, held_out, options=options)
     popular = rank_popular(candidate, held_out, options)
-    recall = search_recall(candidate.index, ours.vectors[:QUERIES], candidate.item_vectors)
-    if recall < INDEX_RECALL:
-        problems.append(f"the index finds {recall:.3f} of the results of exact search")
+    recall = _index_recall(candidate, ours, problems)
     if live is None:
         return Comparison(len(held_out.users), ours, None, popular.metrics, {}, recall, problems)
     theirs = rank(live, held_out, overlay, options)
@@ -158,3 +160,22 @@ def compare(
         if shown < COVERAGE * before:
             problems.append(f"coverage@{K} is {shown:.4f}, the live bundle's {before:.4f}")
     return Comparison(len(held_out.users), ours, theirs, popular.metrics, gains, recall, problems)
+
+
+def _index_recall(candidate: Bundle, ours: Ranking, problems: list[str]) -> float:
+    """Recall of the index for any users and for those who have seen most; adds to the problems."""
+    if candidate.lists is None:
+        return 1.0
+    heavy = np.argsort(-ours.history.lengths, kind="stable")[:QUERIES]
+    found = 1.0
+    groups = {"": np.arange(len(heavy)), " for users who have seen most": heavy}
+    for whose, users in groups.items():
+        excluded = [ours.history.row(user) for user in users.tolist()]
+        recall = float(search_recall(candidate.lists, ours.vectors[users], excluded).mean())
+        if recall < INDEX_RECALL:
+            problems.append(f"the index finds {recall:.3f} of the results of exact search{whose}")
+        found = min(found, recall)
+    similar = candidate.manifest.index.similar
+    if similar is not None and similar.recall < INDEX_RECALL:
+        problems.append(f"the index finds {similar.recall:.3f} of the similar items")
+    return found

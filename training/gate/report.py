@@ -139,7 +139,7 @@ def _cosines(
     """Cosines between old and new vectors, for a sample of the ids in both bundles."""
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.choice(len(old_ids), min(SAMPLE, len(old_ids)), replace=False))
-    rows = new_ids.rows([old_ids[row] for row in chosen.tolist()])
+    rows = new_ids.rows(old_ids.take(chosen))
     one, other = old[chosen[rows >= 0]], new[rows[rows >= 0]]
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     found: NDArray[np.float32] = (one * other).sum(1)[lengths > 0] / lengths[lengths > 0]

@@ -68,7 +68,7 @@ def next_items(bundle: Bundle, changes: Iterable[ItemChange]) -> NextItems:
     stays = np.ones(len(bundle.items), np.bool_)
     stays[gone] = False
     row_of = np.where(stays, np.cumsum(stays) - 1, -1).astype(np.int32)
-    ids = IdMap([*(bundle.items[row] for row in np.flatnonzero(stays).tolist()), *new], "item_id")
+    ids = IdMap([*bundle.items.take(np.flatnonzero(stays)), *new], "item_id")
 
     places = ids.rows(added)
     all_vectors, all_parts = (

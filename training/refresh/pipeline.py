@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +47,7 @@ class RefreshOptions:
             this process does.
         device: device of the encoders; `auto` is a GPU if ONNX Runtime can use one.
         gate_options: options of each ranking that the gate compares; None for none.
+        index_budget: bytes that the indexes may have; None for the live bundle's.
         forced: reason to publish even if the gate refuses; None for none.
         keep_seconds: how long archived events stay in the service's log, in seconds.
         preload: writes the candidate's vectors into Redis; None without Redis.
@@ -58,6 +59,7 @@ class RefreshOptions:
     processes: int = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     gate_options: RankingOptions | None = None
+    index_budget: int | None = None
     forced: str | None = None
     keep_seconds: float = 7 * 24 * 3600
     preload: Preload | None = None
@@ -143,6 +145,9 @@ def refresh_bundle(
             f"by {live.user_encoder.provider}"
         )
         contents = _contents(live, items, spill, users, taken)
+        budget = options.index_budget or live.manifest.index.budget
+        if budget is not None:
+            contents = replace(contents, index_budget=budget)
         gate = PublicationGate(
             store,
             live,
@@ -210,7 +215,7 @@ def _contents(
         "new_items": len(items.new),
         "gone_items": int((items.row_of < 0).sum()),
     }
-    ids = [live.users[row] for row in spill.kept.tolist()]
+    ids = live.users.take(spill.kept)
     return BundleContents(
         users=IdMap([*ids, *spill.new], "user_id"),
         items=items.ids,
@@ -243,7 +248,7 @@ def _held_out(users: NextUsers, contents: BundleContents) -> HeldOut:
         return Csr.from_pairs(places, keys % n_items, len(asked), n_items)
 
     return HeldOut(
-        [contents.users[user] for user in asked.tolist()],
+        contents.users.take(asked),
         contents.items,
         rows(users.before.keys),
         users.before.weights,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bundle.format.index
+import bundle.search.list_search
 import bundle.search.recommender
 from bundle.catalogue.catalogue import Catalogue
 from bundle.catalogue.overlay import ItemChange
@@ -23,7 +24,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "ivf":
             patch.setattr(bundle.format.index, "EXACT_BELOW", 100)
-            patch.setattr(bundle.format.index, "RECALL_TARGET", 2.0)
+            patch.setattr(bundle.format.index, "FEWEST_LISTS", 1_000_000)
         found = publish(tmp_path_factory.mktemp(request.param))
     assert found.manifest.index.kind == request.param
     return found
@@ -43,7 +44,7 @@ def many_hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def test_searches_agree_with_a_plain_model(
     loaded: Bundle, monkeypatch: pytest.MonkeyPatch, rate: float, compared: int
 ) -> None:
-    monkeypatch.setattr(bundle.search.recommender, "COMPARED", compared)
+    monkeypatch.setattr(bundle.search.list_search, "COMPARED", compared)
     for seed in range(3):
         rng = np.random.default_rng(seed)
         model = PlainCatalogue(loaded, rng, rate)

@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from bundle.format.reader import Bundle
 from bundle.format.writer import BundleContents
 from bundle.search.recommender import Recommender
 from bundle.store.store import BundleStore
-from bundle.types import Rows
+from bundle.types import NO_ITEMS, Rows
 from tests.support.data.bundles import make_contents
 
 FILES = [
@@ -30,7 +31,11 @@ FILES = [
     *("user_encoder.onnx", "item_encoder.onnx", "encoder_sample.npz", "config.json", "report.json"),
     "exact_search.onnx",
 ]
-EACH = [*(("flat", name) for name in FILES), ("ivf", "items.faiss")]
+INDEXES = ("items.faiss", "similar.faiss")
+EACH = [
+    *(("flat", name) for name in FILES),
+    *((kind, name) for kind in ("ivf", "ivf_sq8") for name in INDEXES),
+]
 """Kind of the index and file: all other files are the same with an index of another kind."""
 
 
@@ -96,7 +101,7 @@ def contents() -> BundleContents:
     return make_contents(110, 120, 16, rng=np.random.default_rng(5))
 
 
-@pytest.fixture(scope="module", params=["flat", "ivf"])
+@pytest.fixture(scope="module", params=["flat", "ivf", "ivf_sq8"])
 def whole(
     request: pytest.FixtureRequest,
     contents: BundleContents,
@@ -104,8 +109,10 @@ def whole(
 ) -> Path:
     store = BundleStore(tmp_path_factory.mktemp(request.param))
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "ivf":
+        if request.param != "flat":
             patch.setattr(index, "EXACT_BELOW", 100)
+        if request.param == "ivf_sq8":
+            contents = replace(contents, index_budget=120 * 48)
         return store.path(store.publish(contents))
 
 
@@ -239,10 +246,12 @@ def test_an_index_of_another_kind(whole: Path, tmp_path: Path) -> None:
 def test_an_index_of_other_vectors(whole: Path, tmp_path: Path) -> None:
     kind = Manifest.read(whole).index.kind
     with pytest.MonkeyPatch.context() as patch:
-        if kind == "ivf":
+        if kind != "flat":
             patch.setattr(index, "EXACT_BELOW", 100)
         foreign = make_contents(120, 120, 16, rng=np.random.default_rng(6))
-        made, _ = index.build_index(foreign.item_vectors, foreign.user_vectors)
+        sample = index.Sample(foreign.user_vectors[:50], [NO_ITEMS] * 50)
+        budget = 120 * 48 if kind == "ivf_sq8" else index.BUDGET
+        made = index.build_indexes(foreign.item_vectors, 16, sample, budget).index
     index.save_index(made, tmp_path / "foreign")
     directory = damaged(whole, tmp_path, "items.faiss", (tmp_path / "foreign").read_bytes())
     with pytest.raises(BundleError, match=r"items\.faiss: does not return the inner products"):
