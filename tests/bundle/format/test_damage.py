@@ -17,13 +17,14 @@ import pytest
 from bundle.errors import BundleError
 from bundle.events.history import fold_in
 from bundle.format import index
-from bundle.format.manifest import MANIFEST, IndexInfo, Manifest, describe
+from bundle.format.manifest import MANIFEST, IndexInfo, Manifest
 from bundle.format.reader import Bundle
 from bundle.format.writer import BundleContents
 from bundle.search.recommender import Recommender
 from bundle.store.store import BundleStore
 from bundle.types import NO_ITEMS, Rows
 from tests.support.data.bundles import make_contents
+from tests.support.data.sealing import seal
 
 FILES = [
     *("user_vectors.npy", "item_vectors.npy", "item_parts.npy", "users.arrow", "items.arrow"),
@@ -114,14 +115,6 @@ def whole(
         if request.param == "ivf_sq8":
             contents = replace(contents, index_budget=120 * 48)
         return store.path(store.publish(contents))
-
-
-def seal(directory: Path, **changes: Any) -> None:
-    """A manifest that fits the files as they are now, so that no checksum gives them away."""
-    manifest = Manifest.read(directory)
-    files = {name: describe(directory / name) for name in manifest.files}
-    sealed = manifest.model_copy(update={"files": files, **changes})
-    (directory / MANIFEST).write_bytes(sealed.to_bytes())
 
 
 def one_sentence_or_right(directory: Path, contents: BundleContents) -> str | None:

@@ -12,11 +12,13 @@ import pytest
 from bundle.csr import Csr
 from bundle.errors import GateError
 from bundle.format.manifest import Verdict
+from bundle.format.reach import Reach
 from bundle.format.reader import Bundle
 from bundle.format.writer import BundleContents
 from bundle.search.options import OptionError, RankingOptions
 from bundle.store.store import BundleStore
 from tests.support.cli import training
+from tests.support.data.bundles import make_contents
 from tests.support.data.event_logs import StateWriter, event
 from tests.support.data.planted_groups import GROUPS, PER_GROUP, USERS, held_out, planted_contents
 from tests.support.waiting import DEADLINE, wait_until
@@ -276,3 +278,36 @@ def test_options_that_do_not_fit_the_live_bundle_are_refused_at_once(
             {},
             options=RankingOptions(weights="sound:1"),
         )
+
+
+def test_an_index_that_misses_what_lies_behind_seen_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Searched as it says that it must be, it finds everything; no more lists, and it does not.
+
+    The users' first 20 items are in the first list, what follows is not.
+    """
+    monkeypatch.setattr("bundle.format.index.EXACT_BELOW", 1_000)
+    monkeypatch.setattr("bundle.format.index.FEWEST_LISTS", 1)
+    contents = make_contents(60, 3_000, 8, rng=np.random.default_rng(0), no_interactions=0)
+    centres = np.eye(8)[np.arange(3_000) % 8]
+    noise = 0.05 * np.random.default_rng(0).standard_normal((3_000, 8))
+    items = (centres + noise).astype(np.float32)
+    users = np.eye(8)[np.arange(60) % 8].astype(np.float32)
+    contents = replace(contents, user_vectors=users, item_vectors=items, item_parts=items)
+    best = np.argsort(-(users @ items.T), axis=1)
+    seen = [(user, item) for user in range(60) for item in best[user, : 400 if user < 30 else 3]]
+    rows, cols = np.array(seen).T
+    history = Csr.from_pairs(rows, cols, 60, 3_000)
+    bundle = published(tmp_path / "lists", replace(contents, seen=history))
+    relevant = Csr.from_pairs(np.arange(60), best[:, 500], 60, 3_000)
+    ids = contents.users.take(range(60))
+    held = HeldOut(ids, contents.items, history, np.ones(history.nnz, np.float32), relevant)
+    found = compare(bundle, None, held)
+    assert found.problems == []
+    assert found.index_recall is not None and found.index_recall >= 0.98
+    assert bundle.lists is not None
+    bundle.lists.reach = Reach([[1.0] * 9] * 8, bundle.lists.index.nlist, 0.99)
+    found = compare(bundle, None, held)
+    assert any("for users who have seen most" in problem for problem in found.problems)
+    assert found.index_recall < 0.98
