@@ -59,6 +59,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "onnxruntime": ("bundle/onnx_runtime.py",),
     "faiss": (
         "bundle/format/index.py",
+        "bundle/format/lists.py",
         "service/lifespan.py",
         "training/export/",
         "training/fitting/neighbours.py",

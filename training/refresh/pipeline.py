@@ -145,7 +145,9 @@ def refresh_bundle(
             f"by {live.user_encoder.provider}"
         )
         contents = _contents(live, items, spill, users, taken)
-        budget = options.index_budget or live.manifest.index.budget
+        budget = options.index_budget
+        if budget is None:
+            budget = live.manifest.index.budget
         if budget is not None:
             contents = replace(contents, index_budget=budget)
         gate = PublicationGate(

@@ -134,7 +134,8 @@ def test_several_threads(search: ItemSearch) -> None:
     def ask(user: int) -> list[int]:
         seen = best()[user, : 37 * user]
         (top,) = search.search(users[user : user + 1], 20, [seen])
-        return top.item_idx.tolist()
+        found: list[int] = top.item_idx.tolist()
+        return found
 
     alone = [ask(user) for user in range(USERS)]
     with ThreadPoolExecutor(8) as pool:
