@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from bundle.errors import InputError
-from bundle.types import Rows
 
 SORTED_FROM = 100_000
 """Number of ids from which on they stay in Arrow's arrays, which processes share, and are looked up
@@ -39,7 +38,10 @@ class IdMap:
     """
 
     def __init__(
-        self, ids: Iterable[str] | pa.StringArray, column: str, order: Rows | None = None
+        self,
+        ids: Iterable[str] | pa.StringArray,
+        column: str,
+        order: NDArray[np.int32] | None = None,
     ) -> None:
         self.column = column
         if isinstance(ids, pa.StringArray):
@@ -52,7 +54,7 @@ class IdMap:
             self._n = len(self.ids)
         self._rows = self._numbered()
 
-    def _are_distinct(self, order: Rows | None) -> bool:
+    def _are_distinct(self, order: NDArray[np.int32] | None) -> bool:
         """True if no id occurs twice; the order is kept if there is one."""
         if order is None and not self.is_sorted:
             return len(pc.unique(self.array)) == self._n
@@ -83,7 +85,7 @@ class IdMap:
         return pa.array(self.ids, pa.string())
 
     @cached_property
-    def order(self) -> Rows:
+    def order(self) -> NDArray[np.int32]:
         """Rows [n] in the order of their ids' bytes."""
         return np.asarray(pc.sort_indices(self.array), np.int32)
 
@@ -155,7 +157,7 @@ class IdMap:
         row: int = near[place - 1]
         return row if bytes(data[starts[row] : starts[row + 1]]) == wanted else None
 
-    def rows(self, ids: Sequence[str] | pa.Array) -> Rows:
+    def rows(self, ids: Sequence[str] | pa.Array) -> NDArray[np.int32]:
         """Rows of several ids [n]; -1 for unknown ones."""
         if isinstance(ids, pa.Array):
             found = pc.index_in(ids, value_set=self.array).fill_null(-1)

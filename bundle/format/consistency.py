@@ -1,21 +1,19 @@
 """Consistency of a bundle's files with each other, beyond their checksums."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bundle.csr import Csr
 from bundle.errors import BundleError
-from bundle.format.lists import ItemVectors, is_coded, search_faiss
-from bundle.format.manifest import MANIFEST
-from bundle.format.scorer import EXACT_SEARCH
+from bundle.format.encoders import ItemEncoder, UserEncoder
+from bundle.format.lists import InvertedLists, ItemVectors, is_coded, search_faiss
+from bundle.format.manifest import MANIFEST, Manifest
+from bundle.format.scorer import EXACT_SEARCH, ItemScorer
 from bundle.format.unreadable import reading
 from bundle.format.writer import EncoderSample
 from bundle.types import Floats
-
-if TYPE_CHECKING:
-    from bundle.format.reader import Bundle
 
 INDEX, SIMILAR = "items.faiss", "similar.faiss"
 ENCODER_TOLERANCE = 1e-3
@@ -50,18 +48,17 @@ def check_seen(directory: Path, seen: Csr) -> None:
             )
 
 
-def check_parts(directory: Path, bundle: "Bundle") -> None:
+def check_parts(
+    directory: Path, manifest: Manifest, item_vectors: Floats, item_parts: Floats
+) -> None:
     """The parts must add up to the vectors, or explanations of scores would be wrong."""
-    manifest = bundle.manifest
     if any(not 0 <= part.start < part.stop <= manifest.dim for part in manifest.parts):
         raise BundleError(f"{directory / MANIFEST}: parts are outside of columns 0…{manifest.dim}")
     for start in range(0, manifest.n_items, CHECKED):
         rows = slice(start, start + CHECKED)
-        rest = np.array(bundle.item_vectors[rows])
+        rest = np.array(item_vectors[rows])
         for number, part in enumerate(manifest.parts):
-            rest[:, part.start : part.stop] -= bundle.item_parts[
-                rows, manifest.part_columns(number)
-            ]
+            rest[:, part.start : part.stop] -= item_parts[rows, manifest.part_columns(number)]
         wrong = (np.abs(rest) > PART_TOLERANCE).any(1)
         if wrong.any():
             row = start + int(np.argmax(wrong))
@@ -70,17 +67,19 @@ def check_parts(directory: Path, bundle: "Bundle") -> None:
             )
 
 
-def check_encoders(path: Path, bundle: "Bundle") -> None:
+def check_encoders(
+    path: Path, dim: int, item_encoder: ItemEncoder, user_encoder: UserEncoder
+) -> None:
     with reading(path):
         sample = EncoderSample.load(path)
-        items = bundle.item_encoder.encode(sample.features, sample.present)
-        users = bundle.user_encoder.encode(sample.history, sample.mask, sample.weights)
+        items = item_encoder.encode(sample.features, sample.present)
+        users = user_encoder.encode(sample.history, sample.mask, sample.weights)
         outputs = {
             "item_encoder.onnx": (items, np.asarray(sample.item_vectors, np.float32)),
             "user_encoder.onnx": (users, np.asarray(sample.user_vectors, np.float32)),
         }
     for name, (found, expected) in outputs.items():
-        if found.shape != expected.shape or found.shape[1:] != (bundle.manifest.dim,):
+        if found.shape != expected.shape or found.shape[1:] != (dim,):
             raise BundleError(f"{path.with_name(name)}: output {found.shape}, not {expected.shape}")
         difference = float(np.abs(found - expected).max(initial=0.0))
         if not difference <= ENCODER_TOLERANCE:
@@ -89,21 +88,28 @@ def check_encoders(path: Path, bundle: "Bundle") -> None:
             )
 
 
-def check_searches(directory: Path, bundle: "Bundle") -> None:
-    """Index and exact search must return inner products with the stored vectors."""
-    if not len(bundle.items):
-        return
-    popular = int(np.argmax(bundle.popularity))  # a zero vector would prove nothing
-    query = np.asarray(bundle.item_vectors[popular : popular + 1])
-    vectors = ItemVectors(bundle.item_vectors, bundle.manifest.dim)
-    _check_index(directory / INDEX, bundle.index, vectors, popular)
-    if bundle.similar is not None:
-        _check_index(directory / SIMILAR, bundle.similar.index, bundle.similar.vectors, popular)
-    if bundle.item_scorer is None:
+def check_searches(
+    directory: Path,
+    index: Any,
+    similar: InvertedLists | None,
+    scorer: ItemScorer | None,
+    item_vectors: Floats,
+    popular: int,
+) -> None:
+    """Indexes and exact search must return inner products with the stored vectors.
+
+    Those with the item of row `popular` are compared: a zero vector would prove nothing.
+    """
+    query = np.asarray(item_vectors[popular : popular + 1])
+    vectors = ItemVectors(item_vectors, item_vectors.shape[1])
+    _check_index(directory / INDEX, index, vectors, popular)
+    if similar is not None:
+        _check_index(directory / SIMILAR, similar.index, similar.vectors, popular)
+    if scorer is None:
         return
     path = directory / EXACT_SEARCH
     with reading(path, "ONNX Runtime cannot run it"):
-        right = _close(bundle.item_scorer.scores(query), query @ bundle.item_vectors.T)
+        right = _close(scorer.scores(query), query @ item_vectors.T)
     if not right:
         raise BundleError(f"{path}: does not return the inner products with item_vectors.npy")
 

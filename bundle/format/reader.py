@@ -94,9 +94,22 @@ class Bundle:
         with VerifiedFiles(directory, manifest, threads) as files:
             bundle = cls._open(manifest, files, directory, threads, providers)
             check_seen(directory, bundle.seen)
-            check_parts(directory, bundle)
-            check_encoders(files.path("encoder_sample.npz"), bundle)
-            check_searches(directory, bundle)
+            check_parts(directory, manifest, bundle.item_vectors, bundle.item_parts)
+            check_encoders(
+                files.path("encoder_sample.npz"),
+                manifest.dim,
+                bundle.item_encoder,
+                bundle.user_encoder,
+            )
+            if len(bundle.items):
+                check_searches(
+                    directory,
+                    bundle.index,
+                    bundle.similar,
+                    bundle.item_scorer,
+                    bundle.item_vectors,
+                    int(np.argmax(bundle.popularity)),
+                )
             files.check_all()
         return bundle
 
