@@ -1,7 +1,6 @@
 """Search in inverted lists, with results that may not be returned, and exact scores of codes."""
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import takewhile
 from typing import Any
 
@@ -115,7 +114,7 @@ class InvertedLists:
         reach = info.reach or assumed_reach(info.nprobe, index.nlist)
         self.reach = Reach(reach, index.nlist, RECALL_TARGET)
         self.has_codes = is_coded(index)
-        self._plan = cache(self._plan_of)
+        self._plans: dict[int, tuple[int, int, int]] = {}
 
     def search(
         self, queries: Floats, k: int, excluded: Sequence[Rows]
@@ -198,12 +197,15 @@ class InvertedLists:
             scores.append(products[good])
         return _best_of(np.concatenate(rows), np.concatenate(scores), k)
 
-    def _plan_of(self, k: int) -> tuple[int, int, int]:
+    def _plan(self, k: int) -> tuple[int, int, int]:
         """How k results are searched, and up to how many excluded items that is enough.
 
         Returns:
             Lists, further results of codes, number of excluded items.
         """
+        known = self._plans.get(k)
+        if known is not None:
+            return known
         lists = max(self.info.nprobe, self.reach.lists(0, k))
         skippable, more = self.reach.skippable(k, lists), 0
         if self.has_codes:
@@ -211,7 +213,8 @@ class InvertedLists:
             more = min(2 * self.displaced(k) + 16, MOST_DISPLACED)
             fine = takewhile(lambda skipped: self.displaced(skipped + k) <= more, (0, *RANKS))
             skippable = min(skippable, max(fine, default=-1))
-        return lists, more, skippable
+        self._plans[k] = lists, more, skippable
+        return self._plans[k]
 
     def _together(
         self, queries: Floats, k: int, excluded: Sequence[Rows], lists: int, more: int

@@ -7,7 +7,6 @@ their vectors, the more so the further behind, where scores differ less.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import takewhile
 
 import numpy as np
@@ -84,9 +83,10 @@ class Reach:
         self._ranks = np.append((edges[1:] + edges[:-1]) / 2, [edges[-1], edges[-1] + 1])
         self._shares = np.array([*shares, shares[-1], [0.0] * len(self._steps)])
         self._shares[:, -1] = 1
-        self.lists = lru_cache(KEPT)(self._lists)
+        # No lru_cache of a method, which would keep the index until garbage is collected.
+        self._known: dict[tuple[int, int, float], int] = {}
 
-    def _lists(self, skipped: int, k: int, share: float = 1.0) -> int:
+    def lists(self, skipped: int, k: int, share: float = 1.0) -> int:
         """Number of lists that hold enough of the k results behind some that are excluded.
 
         Args:
@@ -94,9 +94,17 @@ class Reach:
             k: number of results, at least 1.
             share: fraction of the items that may be returned, if any item is as likely among them.
         """
+        asked = skipped, k, share
+        known = self._known.get(asked)
+        if known is not None:
+            return known
         wanted = (skipped + k * MIDDLES) / share
         found = [np.interp(wanted, self._ranks, column).mean() for column in self._shares.T]
-        return self._steps[int(np.argmax(np.array(found) >= self._target))]
+        if len(self._known) >= KEPT:
+            self._known.clear()
+        needed = self._steps[int(np.argmax(np.array(found) >= self._target))]
+        self._known[asked] = needed
+        return needed
 
     def skippable(self, k: int, lists: int) -> int:
         """Number of excluded items up to which so many lists hold enough of k results."""

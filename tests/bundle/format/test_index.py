@@ -1,6 +1,8 @@
 """Kinds of index by size and budget, what they say of their reach, and manifests of older ones."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -191,3 +193,24 @@ def test_an_index_of_similar_items_that_is_missing(
     (path / "manifest.json").write_bytes(manifest.model_copy(update={"files": files}).to_bytes())
     with pytest.raises(BundleError, match=r"similar\.faiss: is not in the manifest"):
         Bundle.load(path)
+
+
+def test_an_index_that_is_no_longer_used_is_freed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when garbage is collected: its files stay mapped until then."""
+    monkeypatch.setattr(bundle.format.index, "EXACT_BELOW", 1_000)
+    store = BundleStore(tmp_path)
+    store.publish(make_contents(30, 1_000, 8, rng=np.random.default_rng(0)))
+    recommender = Recommender(store.load())
+    lists = recommender.bundle.lists
+    assert lists is not None
+    seen = np.arange(300, dtype=np.int32)
+    recommender.search(np.asarray(recommender.bundle.user_vectors[:1]), 20, [seen])
+    gc.disable()
+    try:
+        freed = weakref.ref(lists), weakref.ref(recommender.bundle)
+        del lists, recommender
+        assert [reference() for reference in freed] == [None, None]
+    finally:
+        gc.enable()
