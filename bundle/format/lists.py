@@ -131,7 +131,7 @@ class InvertedLists:
         """
         lists, more, skippable = self._plan(k)
         few = [n for n, rows in enumerate(excluded) if len(rows) <= FEW_EXCLUDED]
-        found: list[tuple[Rows, Floats]] = [(NO_ITEMS, queries[0, :0])] * len(queries)
+        found: list[tuple[Rows, Floats]] = [(NO_ITEMS, np.empty(0, np.float32))] * len(queries)
         if few:
             dropped = [excluded[n] for n in few]
             tops = self._together(queries[few], k, dropped, lists, more)

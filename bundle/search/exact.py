@@ -86,7 +86,7 @@ def largest(products: Floats, k: int) -> list[TopK]:
     n_rows, n_items = products.shape
     k = min(k, n_items)
     in_groups = n_items // GROUP * GROUP
-    maxima = products[:, :in_groups].reshape(n_rows, GROUP, -1).max(axis=1)
+    maxima = products[:, :in_groups].reshape(n_rows, GROUP, in_groups // GROUP).max(axis=1)
     maxima = np.concatenate([maxima, products[:, in_groups:]], axis=1)
     if k > maxima.shape[1]:
         maxima = products

@@ -99,6 +99,11 @@ def test_the_best_items(search: ItemSearch, k: int) -> None:
     assert recall(search, k, [NO_ITEMS] * USERS) >= 0.98
 
 
+def test_no_queries(search: ItemSearch) -> None:
+    assert search.search(np.empty((0, DIM), np.float32), 20, []) == []
+    assert search.search(np.empty((0, DIM), np.float32), 20, [], best()[0, :300]) == []
+
+
 @pytest.mark.parametrize("seen", [1, 20, 60, 101, 200, 400, 600, 1500, 3000, 5990, 6000])
 def test_the_best_behind_what_was_seen(search: ItemSearch, seen: int) -> None:
     assert recall(search, 20, [*best()[:, :seen]]) >= 0.98
