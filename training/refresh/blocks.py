@@ -62,11 +62,11 @@ def write_blocks(plan: EncodingPlan, paths: Mapping[int, Path], processes: int) 
         return
     # Forked processes could not use ONNX Runtime.
     with ProcessPoolExecutor(processes, get_context("spawn"), _watch_parent) as pool:
-        working = {
-            pool.submit(_write_in_worker, plan.events, start, path): start
-            for start, path in paths.items()
-        }
         try:
+            working = {
+                pool.submit(_write_in_worker, plan.events, start, path): start
+                for start, path in paths.items()
+            }
             for done in as_completed(working):
                 done.result()
                 yield working[done]
