@@ -36,6 +36,9 @@ class VerifiedFiles:
     def __exit__(self, *_: object) -> None:
         """Wait for running comparisons and cancel the others."""
         self._pool.shutdown(cancel_futures=True)
+        # An error has the frames that it passed, which have this object: the cycle would keep all
+        # that they have, such as a bundle with its lock, until garbage is collected.
+        self._checks.clear()
 
     def path(self, name: str) -> Path:
         """Path of a file, as soon as its checksum was compared.
@@ -46,7 +49,10 @@ class VerifiedFiles:
         check = self._checks.get(name)
         if check is None:
             raise BundleError(f"{self._directory / name}: is not in the manifest")
-        check.result()
+        try:
+            check.result()
+        finally:
+            del check  # another such cycle
         return self._directory / name
 
     def check_all(self) -> None:

@@ -1,8 +1,11 @@
 """Local copies of an object store's bundles: downloaded once, whole, kept while in use."""
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,15 @@ def test_a_bundle_published_from_this_cache_is_not_downloaded(
     assert moto.downloads(name) == before
 
 
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """Garbage is not collected: what is freed is in no cycle of references."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
 def test_a_damaged_copy_is_replaced(memory_backend: StoreBackend) -> None:
     version = publish(memory_backend.store())
     for damage in (b"", b"damaged"):
@@ -97,6 +109,16 @@ def test_a_damaged_copy_is_replaced(memory_backend: StoreBackend) -> None:
         assert vectors.stat().st_size > 1000
     (copy_of(memory_backend, version) / "manifest.json").unlink()
     assert memory_backend.store().load().version == version
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_a_bundle_in_place_of_a_damaged_copy_is_freed_at_once(
+    memory_backend: StoreBackend,
+) -> None:
+    version = publish(memory_backend.store())
+    (copy_of(memory_backend, version) / "item_vectors.npy").write_bytes(b"damaged")
+    freed = weakref.ref(memory_backend.store().load())
+    assert freed() is None
 
 
 def test_a_damaged_copy_of_a_damaged_object_is_refused(memory_backend: StoreBackend) -> None:
