@@ -60,6 +60,7 @@ def write_blocks(plan: EncodingPlan, paths: Mapping[int, Path], processes: int) 
             _write(plan, start, path)
             yield start
         return
+    plan.write()
     # Forked processes could not use ONNX Runtime.
     with ProcessPoolExecutor(processes, get_context("spawn"), _watch_parent) as pool:
         try:

@@ -1,7 +1,7 @@
 """Plan of a refresh's encoding: what the blocks of users are made from.
 
-It lies in files that each process maps by itself, so that all share one copy in memory. Shapes: U
-and I users and items of the live bundle, V and J of the next one.
+Several processes read it from files that each maps by itself, so that all share one copy in memory.
+Shapes: U and I users and items of the live bundle, V and J of the next one.
 """
 
 import json
@@ -30,6 +30,7 @@ class EncodingPlan:
     """Inputs of all blocks.
 
     Attributes:
+        bundle: folder of the live bundle.
         user_encoder: that of the live bundle.
         user_vectors: [U, D].
         seen: U × I interactions.
@@ -42,6 +43,7 @@ class EncodingPlan:
         block_users: number of users in a block, fewer in the last.
     """
 
+    bundle: Path
     user_encoder: UserEncoder
     user_vectors: Floats
     seen: Csr
@@ -65,41 +67,40 @@ class EncodingPlan:
         return min(self.block_users, self.n_users - start)
 
     @classmethod
-    def write(cls, folder: Path, bundle: Bundle, items: NextItems, spill: Spill) -> Self:
-        """Write the plan of a refresh, and open it with the bundle's own encoder.
+    def of(cls, bundle: Bundle, items: NextItems, spill: Spill) -> Self:
+        """The plan of a refresh of the live bundle."""
+        return cls(
+            bundle.directory,
+            bundle.user_encoder,
+            bundle.user_vectors,
+            bundle.seen,
+            bundle.seen_weights,
+            items.vectors,
+            items.row_of,
+            items.has_new_vector,
+            spill.kept,
+            spill.held_out,
+            spill.folder,
+            spill.n_users,
+            BLOCK_USERS,
+        )
 
-        Args:
-            folder: for the files.
-            bundle: the live bundle.
-            items: items of the next bundle.
-            spill: new events.
-        """
-        arrays = {
-            "item_vectors": items.vectors,
-            "row_of": items.row_of,
-            "has_new_vector": items.has_new_vector,
-            "kept": spill.kept,
-            "held_out": spill.held_out,
-        }
-        for name, array in arrays.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        described = {
-            "bundle": str(bundle.directory),
-            "events": str(spill.folder),
-            "n_users": spill.n_users,
-            "block_users": BLOCK_USERS,
-        }
-        (folder / PLAN).write_text(json.dumps(described))
-        return cls.open(folder, bundle.user_encoder)
+    def write(self) -> None:
+        """Write what other processes need into the folder of the events, for `open`."""
+        for name in OF_NEXT:
+            np.save(self.events / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        numbers = {"n_users": self.n_users, "block_users": self.block_users}
+        described = json.dumps({"bundle": str(self.bundle), **numbers})
+        (self.events / PLAN).write_text(described)
 
     @classmethod
-    def open(cls, folder: Path, user_encoder: UserEncoder | None = None) -> Self:
-        """Map the files of a plan.
+    def open(cls, folder: Path) -> Self:
+        """A plan that was written, with a user encoder on one thread of the CPU.
+
+        The bundle was checked when the plan was made.
 
         Args:
-            folder: with the files.
-            user_encoder: of the live bundle; by default it is opened, on one thread of the CPU. The
-                bundle was checked when the plan was made.
+            folder: that of the events.
         """
         described: dict[str, Any] = json.loads((folder / PLAN).read_text())
         bundle = Path(described["bundle"])
@@ -111,7 +112,8 @@ class EncodingPlan:
         vectors, indptr, indices, weights = (mapped(bundle, name) for name in OF_BUNDLE)
         items, row_of, has_new_vector, kept, held_out = (mapped(folder, name) for name in OF_NEXT)
         return cls(
-            user_encoder or UserEncoder(bundle / "user_encoder.onnx", 1, (CPU,)),
+            bundle,
+            UserEncoder(bundle / "user_encoder.onnx", 1, (CPU,)),
             vectors,
             Csr(indptr, indices, len(row_of)),
             weights,
@@ -120,7 +122,7 @@ class EncodingPlan:
             has_new_vector,
             kept,
             held_out,
-            Path(described["events"]),
+            folder,
             described["n_users"],
             described["block_users"],
         )

@@ -51,14 +51,14 @@ def next_users(
     Args:
         bundle: the live bundle.
         items: items of the next bundle.
-        spill: new events; its folder gets the plan that processes share.
+        spill: new events; its folder gets the plan if several processes share it.
         folder: folder for blocks and finished arrays.
         processes: number of processes that encode; 1 for this one.
 
     Raises:
         WorkerError: one of several processes ended.
     """
-    plan = EncodingPlan.write(spill.folder, bundle, items, spill)
+    plan = EncodingPlan.of(bundle, items, spill)
     paths = {start: folder / f"users-{start:09d}.npz" for start in plan.starts}
     missing = {start: path for start, path in paths.items() if not path.exists()}
     with tqdm(total=plan.n_users, unit="user", desc="encoding", disable=None) as progress:
