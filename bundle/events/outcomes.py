@@ -116,9 +116,14 @@ class Outcome(NamedTuple):
     rank: int
 
 
+def item_digest(item_id: str) -> int:
+    """Digest of an item, below 2³²."""
+    return crc32(item_id.encode())
+
+
 def item_digests(item_ids: Iterable[str]) -> bytes:
     """Digests of items, 4 bytes each."""
-    digests = [*map(crc32, map(str.encode, item_ids))]
+    digests = [*map(item_digest, item_ids)]
     return struct.pack(f"<{len(digests)}I", *digests)
 
 
@@ -130,7 +135,7 @@ def attribute(event: Event, impressions: Iterable[Impression], window: float) ->
         impressions: those of its user, newest first.
         window: maximum time between both, in seconds.
     """
-    digest = crc32(event.item_id.encode())
+    digest = item_digest(event.item_id)
     for impression in impressions:
         if -SKEW_SECONDS <= event.timestamp - impression.timestamp <= window:
             places = np.flatnonzero(np.frombuffer(impression.items, "<u4") == digest)

@@ -3,12 +3,18 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from time import time
-from zlib import crc32
 
 import orjson
 
 from bundle.events.keys import Keys
-from bundle.events.outcomes import DAY, IMPRESSIONS, Impression, Outcome, Retention
+from bundle.events.outcomes import (
+    DAY,
+    IMPRESSIONS,
+    Impression,
+    Outcome,
+    Retention,
+    item_digest,
+)
 from service.observability.logs import LOGGER
 
 
@@ -36,7 +42,7 @@ def impression_scripts(
 def outcome_field(outcome: Outcome) -> bytes:
     """Field of an outcome in the hash of its user."""
     shown, event = outcome.impression, outcome.event
-    digest = crc32(event.item_id.encode())
+    digest = item_digest(event.item_id)
     return orjson.dumps([shown.day, shown.arm, event.type, shown.timestamp, digest])
 
 

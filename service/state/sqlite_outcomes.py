@@ -3,9 +3,15 @@
 import sqlite3
 from collections.abc import Sequence
 from time import time
-from zlib import crc32
 
-from bundle.events.outcomes import IMPRESSIONS, Impression, Outcome, Retention, attribute
+from bundle.events.outcomes import (
+    IMPRESSIONS,
+    Impression,
+    Outcome,
+    Retention,
+    attribute,
+    item_digest,
+)
 from bundle.events.records import Event
 
 TABLES = ("shown", "exposures", "outcomes")
@@ -71,7 +77,7 @@ def add_outcomes(
         outcome = attribute(event, impressions, retention.window)
         if outcome is None:
             continue
-        shown, item = outcome.impression, crc32(event.item_id.encode())
+        shown, item = outcome.impression, item_digest(event.item_id)
         row = (event.user_id, shown.timestamp, item, event.type, shown.arm, shown.day)
         cursor = connection.execute(
             "INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)",
