@@ -13,6 +13,7 @@ from bundle.store.backend import VERSION
 from bundle.store.store import BundleStore
 from service.api.dependencies import CurrentBeside, CurrentReloader, CurrentRuntime, Limited
 from service.api.openapi_errors import error_responses
+from service.engine.reload import refusal
 from service.errors import BundleRefusedError, StoreUnavailableError, UnknownBundleError
 from service.http.fast_route import ResourceRouter
 from service.http.parameters import check_id, check_ids
@@ -147,8 +148,7 @@ async def rollback(body: Rollback, reloader: CurrentReloader) -> ReloadResult:
         await asyncio.to_thread(store.rollback, body.version)
     except BundleError as error:
         LOGGER.error("rollback_refused", bundle_version=body.version, reason=str(error))
-        reason = f"{body.version}: cannot be served (damaged); the log has the details"
-        raise BundleRefusedError(reason) from error
+        raise BundleRefusedError(refusal(body.version, "damaged")) from error
     except StoreError as error:
         raise _unavailable(error) from error
     LOGGER.info("rolled_back", bundle_version=body.version, before=before)

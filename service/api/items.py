@@ -176,32 +176,33 @@ async def item_vector(runtime: Runtime, bundle: Bundle, body: ItemContent) -> Ve
         InvalidParameterError: there are none, or they do not fit the bundle.
     """
     [encoded] = await _encoded(runtime, [body], [""])
-    features = _features(bundle, body, encoded, "")
-    if features is None:
+    found = _features(bundle, body, encoded, "")
+    if found is None:
         raise InvalidParameterError("features: are required for a new item", "features")
-    return encode_item(bundle.item_encoder, features)
+    return found[1]
 
 
-def _features(bundle: Bundle, body: ItemContent, encoded: Features, place: str) -> Features | None:
-    """The features of an item, those from its content included, that its bundle can encode."""
+def _features(
+    bundle: Bundle, body: ItemContent, encoded: Features, place: str
+) -> tuple[Features, Vector] | None:
+    """The features of an item, those from its content included, and the bundle's vector of them."""
     if body.features is None and not encoded:
         return None
     given = (body.features or {}).items()
     features = {name: np.array(row, np.float32) for name, row in given} | encoded
     try:
-        encode_item(bundle.item_encoder, features)
+        return features, encode_item(bundle.item_encoder, features)
     except InputError as error:
         field = f"{place}features"
         raise InvalidParameterError(f"{field}: {error}", field) from None
-    return features
 
 
 def _change(
     bundle: Bundle, item_id: str, body: ItemUpdate, encoded: Features, place: str
 ) -> ItemChange:
     """The change of one item; `encoded` are the features from its content."""
-    features = _features(bundle, body, encoded, place)
-    if features is None and item_id not in bundle.items:
+    found = _features(bundle, body, encoded, place)
+    if found is None and item_id not in bundle.items:
         field = f"{place}features"
         raise InvalidParameterError(f"{field}: are required for a new item", field)
     columns = body.columns
@@ -211,4 +212,5 @@ def _change(
         except InputError as error:
             field = f"{place}columns"
             raise InvalidParameterError(f"{field}: {error}", field) from None
+    features = None if found is None else found[0]
     return ItemChange(item_id, features=features, columns=columns)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from bundle.errors import BundleError, StoreError
 from bundle.store.store import BundleStore
 from service.engine.engine import Engine
-from service.engine.reload import check_memory, give_way
+from service.engine.reload import check_memory, give_way, refusal
 from service.engine.runtime import Runtime
 from service.errors import BundleRefusedError, StoreUnavailableError, UnknownBundleError
 from service.observability.logs import LOGGER
@@ -80,8 +80,7 @@ class BundleBeside:
         except (BundleError, MemoryError) as error:
             kind = "damaged" if isinstance(error, BundleError) else "memory"
             LOGGER.error("bundle_refused", bundle_version=version, reason=str(error))
-            reason = f"{version}: cannot be served ({kind}); the log has the details"
-            raise BundleRefusedError(reason) from error
+            raise BundleRefusedError(refusal(version, kind)) from error
         except StoreError as error:
             LOGGER.warning("store_failed", reason=str(error))
             raise StoreUnavailableError("the store cannot be read") from error

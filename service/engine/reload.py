@@ -139,9 +139,7 @@ class Reloader:
         self._runtime.metrics.bundles_refused.labels(reason).inc()
         self._runtime.metrics.bundle_behind.set(1)
         self._refused, self.refusal = candidate, sentence
-        # The sentence has paths and addresses of the store, which are nothing for clients.
-        shown = f"{candidate or 'CURRENT'}: cannot be served ({reason}); the log has the details"
-        return ReloadOutcome("refused", running, shown)
+        return ReloadOutcome("refused", running, refusal(candidate or "CURRENT", reason))
 
     def _prepare(self, version: str) -> Engine:
         check_memory(self.store, version)
@@ -155,6 +153,14 @@ class Reloader:
 
     async def _follow(self) -> None:
         await self.look(again=False)
+
+
+def refusal(version: str, reason: str) -> str:
+    """The sentence for clients on a bundle that is refused.
+
+    What the log has about it has paths and addresses of the store, which are nothing for them.
+    """
+    return f"{version}: cannot be served ({reason}); the log has the details"
 
 
 def check_memory(store: BundleStore, version: str) -> None:
