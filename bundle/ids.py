@@ -100,7 +100,7 @@ class IdMap:
 
     @cached_property
     def _buffers(self) -> tuple[NDArray[np.int32], memoryview]:
-        """Where each id begins in the bytes of all, and these."""
+        """Beginnings of the ids in the bytes of all, and these."""
         _, offsets, data = self.array.buffers()
         starts = np.frombuffer(offsets, np.int32)[self.array.offset :]
         return starts, memoryview(b"" if data is None else data)

@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_with_a_link_to_the_runbook(
 def test_several_workers_are_one_service(
     shop: PictureShop, open_page: OpenPage, tmp_path: Path
 ) -> None:
-    """What only a single process knows of itself is left open, not wrong."""
+    """Numbers that only a single process knows of itself are left open, not wrong."""
     service = start_studio(shop, tmp_path, workers=2)
     try:
         page = open_page(f"{service.url}/studio#/user/user-0001")

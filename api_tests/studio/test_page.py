@@ -24,12 +24,12 @@ TABS = {
     "bundles": ".overlap",
     "operations": ".chart",
 }
-"""What is there when a tab is complete."""
+"""Selector, by tab, of an element that is there when the tab is complete."""
 PHONE = {"viewport": {"width": 375, "height": 720}, "has_touch": True, "is_mobile": True}
 
 
 def serious(page: Page) -> list[str]:
-    """What axe-core finds that keeps people from using the page."""
+    """Violations that keep people from using the page, by axe-core."""
     found = Axe().run(page).response["violations"]
     return [
         f"{one['id']}: {one['help']}: {[node['html'] for node in one['nodes']][:3]}"

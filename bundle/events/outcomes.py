@@ -53,7 +53,7 @@ class Retention(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Impression:
-    """What one answer showed to a user.
+    """Items that one answer showed to a user.
 
     Attributes:
         user_id: the user.

@@ -206,7 +206,7 @@ def _best(vectors: ItemVectors, queries: Floats, k: int) -> Rows:
 
 
 def _places(index: Any, queries: Floats, best: Rows) -> Rows:
-    """How many lists of each query [B, N] have to be visited to find its best items [B, N]."""
+    """Numbers of lists [B, N] that a query visits to find each of its best items [B, N]."""
     list_of = np.empty(index.ntotal, np.int32)
     for number in range(index.nlist):
         size = index.invlists.list_size(number)

@@ -198,7 +198,7 @@ class InvertedLists:
         return _best_of(np.concatenate(rows), np.concatenate(scores), k)
 
     def _plan(self, k: int) -> tuple[int, int, int]:
-        """How k results are searched, and up to how many excluded items that is enough.
+        """Parameters of a search for k results, and the number of excluded items that they allow.
 
         Returns:
             Lists, further results of codes, number of excluded items.

@@ -109,7 +109,7 @@ async def report_page(version: VersionPath, reloader: CurrentReloader) -> HTMLRe
     },
 )
 async def compare(body: CompareRequest, runtime: CurrentRuntime, beside: CurrentBeside) -> Response:
-    """What the served bundle and another one of the store recommend to a user.
+    """Recommendations of the served bundle and of another one of the store to a user.
 
     The other is loaded beside the served one, if memory allows, and stays for ten minutes after its
     last use. It counts in no metric, and experiments do not apply.

@@ -218,7 +218,7 @@ class AdmittedHttp(BoundedHttp):
 
 @lru_cache
 def _around_ids(message: str, keeps: bool) -> list[bytes]:
-    """What is before, between and behind the request ids in the bytes of a refusal."""
+    """Bytes of a refusal before, between and behind the request ids."""
     request_id = new_request_id()
     REQUEST_ID.set(request_id.decode())
     body = error_body(OverloadedError.code, message)

@@ -32,7 +32,7 @@ Content = Annotated[
 
 
 class ItemContent(Schema):
-    """What the vector of an item is made of."""
+    """Features and content, of which the vector of an item is made."""
 
     features: Features | None = None
     content: Content | None = None

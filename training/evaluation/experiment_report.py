@@ -47,7 +47,7 @@ class TypeOutcome:
 
 @dataclass(frozen=True)
 class ArmOutcome:
-    """What is known of an arm.
+    """Results of an arm.
 
     Attributes:
         arm: its name.

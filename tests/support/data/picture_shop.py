@@ -131,7 +131,7 @@ def _behaviour(seen: Csr) -> Floats:
 
 
 def _colours(folder: Path, rows: list[dict[str, str]]) -> Floats:
-    """What `colour_encoder` makes of the pictures; 0 without one."""
+    """Features of the pictures by `colour_encoder`; 0 without one."""
     found = np.zeros((len(rows), MODALITIES["image"]), np.float32)
     for number, row in enumerate(rows):
         if row["image"]:
@@ -141,7 +141,7 @@ def _colours(folder: Path, rows: list[dict[str, str]]) -> Floats:
 
 
 def _words(rows: list[dict[str, str]]) -> Floats:
-    """What `word_encoder` makes of the titles; 0 without one."""
+    """Features of the titles by `word_encoder`; 0 without one."""
     table = word_vectors(TEXT)
     found = np.zeros((len(rows), TEXT), np.float32)
     for number, row in enumerate(rows):

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 from tests.support.waiting import DEADLINE
 
 UNPACKED = ROOT / "build" / "chromium"
-"""Where `make chromium` unpacks Debian's packages."""
+"""Folder in which `make chromium` unpacks Debian's packages."""
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
 """Containers have no user namespaces for the sandbox, and little shared memory."""

@@ -26,7 +26,7 @@ def moments_of(sums: NDArray[np.float64]) -> Moments:
 
 
 def products(data: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What `Moments` sums up over the users, by user [n, 6]."""
+    """Summands of `Moments`, by user [n, 6]."""
     x, y = data
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
 
