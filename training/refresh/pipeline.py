@@ -28,12 +28,12 @@ from training.gate.publish import PublicationGate, publish_through_gate
 from training.gate.report import Report
 from training.refresh.archive import Archive
 from training.refresh.changes import read_service_changes
+from training.refresh.encoding.spill import BLOCK_USERS, Spill, spill_events
+from training.refresh.encoding.users import NextUsers, next_users
 from training.refresh.event_source import EventSource
 from training.refresh.item_files import changes_from_files
 from training.refresh.items import NextItems, next_items
 from training.refresh.preload import Preload
-from training.refresh.user_blocks import BLOCK_USERS, Spill, spill_events
-from training.refresh.users import NextUsers, next_users
 
 
 @dataclass(frozen=True)

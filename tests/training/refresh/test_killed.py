@@ -26,8 +26,8 @@ from tests.support.waiting import DEADLINE
 
 FORKER = """
 import os, sys
-import training.refresh.user_blocks
-training.refresh.user_blocks.BLOCK_USERS = 8  # many blocks, so that a kill finds some done
+import training.refresh.encoding.spill
+training.refresh.encoding.spill.BLOCK_USERS = 8  # many blocks, so that a kill finds some done
 from matplotlib.figure import Figure
 from bundle.store.store import BundleStore
 from training.refresh.sources import open_source

@@ -23,8 +23,8 @@ from bundle.errors import DRepMRecError
 from bundle.events.history import encode_histories
 from bundle.sorted_sets import difference, is_member, last_of_each, unique
 from bundle.types import Floats
-from training.refresh.encoding_plan import EncodingPlan
-from training.refresh.user_blocks import events_of_block
+from training.refresh.encoding.plan import EncodingPlan
+from training.refresh.encoding.spill import events_of_block
 
 Keys = NDArray[np.int64]
 

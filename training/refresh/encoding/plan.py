@@ -17,8 +17,8 @@ from bundle.format.encoders import UserEncoder
 from bundle.format.reader import Bundle
 from bundle.onnx_runtime import CPU
 from bundle.types import Floats
+from training.refresh.encoding.spill import BLOCK_USERS, Spill
 from training.refresh.items import NextItems
-from training.refresh.user_blocks import BLOCK_USERS, Spill
 
 PLAN = "plan.json"
 OF_BUNDLE = ("user_vectors", "seen_indptr", "seen_indices", "seen_weights")

@@ -12,8 +12,8 @@ import pytest
 from bundle.store.store import BundleStore
 from tests.support.data.event_logs import StateWriter, assert_same, random_events, run_refresh
 from tests.support.waiting import wait_until
-from training.refresh import encoding_plan, user_blocks
-from training.refresh.blocks import WorkerError
+from training.refresh.encoding import plan, spill
+from training.refresh.encoding.blocks import WorkerError
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def stores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[BundleStore, BundleStore]:
     """Two equal stores with new events, of several blocks of users."""
-    for module in (encoding_plan, user_blocks):
+    for module in (plan, spill):
         monkeypatch.setattr(module, "BLOCK_USERS", 8)
     state_writer.add_events(random_events(np.random.default_rng(0), 300))
     other = tmp_path / "other"

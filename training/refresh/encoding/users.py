@@ -14,10 +14,10 @@ from tqdm import tqdm
 from bundle.csr import Csr
 from bundle.format.reader import Bundle
 from bundle.types import Floats
-from training.refresh.blocks import Interactions, Keys, write_blocks
-from training.refresh.encoding_plan import EncodingPlan
+from training.refresh.encoding.blocks import Interactions, Keys, write_blocks
+from training.refresh.encoding.plan import EncodingPlan
+from training.refresh.encoding.spill import ArrayFile, Spill
 from training.refresh.items import NextItems
-from training.refresh.user_blocks import ArrayFile, Spill
 
 
 @dataclass(frozen=True)
