@@ -15,11 +15,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 CODE = (
-    "benchmarks/quality/cold_start.py",
-    "benchmarks/quality/holdouts.py",
+    "benchmarks/quality/cold_start/__main__.py",
+    "benchmarks/quality/cold_start/holdouts.py",
     "benchmarks/quality/missing_modalities.py",
-    "benchmarks/quality/new_items.py",
-    "benchmarks/quality/new_users.py",
+    "benchmarks/quality/cold_start/new_items.py",
+    "benchmarks/quality/cold_start/new_users.py",
     "benchmarks/quality/runner.py",
     "bundle/csr.py",
     "models",

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import argument_parser
-from benchmarks.quality import cold_start_report, forest, replay_report, report
+from benchmarks.quality import forest, replay_report, report
+from benchmarks.quality.cold_start import report as cold_start_report
 
 NUMBERS = Path("benchmarks/results")
 PAGES = Path("docs/results")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.quality.holdouts import columns, without_items, without_users
+from benchmarks.quality.cold_start.holdouts import columns, without_items, without_users
 from tests.support.data.planted_groups import planted_dataset
 from training.data.split import SplitConfig, make_split
 

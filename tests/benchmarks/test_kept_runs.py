@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.environment import ROOT
-from benchmarks.quality import cold_start_report, replay_report, report
+from benchmarks.quality import replay_report, report
 from benchmarks.quality.bench import RUNS
+from benchmarks.quality.cold_start import report as cold_start_report
 from benchmarks.quality.index import INDEX, index
 from benchmarks.quality.pages import FORESTS, NUMBERS, PAGES, render
 from benchmarks.quality.runner import SUFFIX

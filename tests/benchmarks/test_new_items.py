@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.quality.new_items import Moves, Part, UserMeans, moves
+from benchmarks.quality.cold_start.new_items import Moves, Part, UserMeans, moves
 from bundle.csr import Csr
 from training.fitting.ranking import Score, evaluate_users
 

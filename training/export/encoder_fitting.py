@@ -27,7 +27,7 @@ RIDGE = 1e-3
 GUESSED_BEHAVIOUR = 0.5
 """Norm of a new item's behaviour part, relative to known items: it is only estimated from content.
 Better than 0 and 1 on held-out items of TikTok's and Baby's valid parts;
-benchmarks/quality/cold_start.py measures the effect."""
+benchmarks/quality/cold_start measures the effect."""
 NEWCOMER = 0.07
 """Bonus on a new item's score, added to the mean popularity part, because an estimated vector
 matches users less well than a trained one. With it known items keep 0.99 of their recall on TikTok

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.environment import argument_parser, command_line, hardware, versions
-from benchmarks.quality.new_items import new_items
-from benchmarks.quality.new_users import new_users
+from benchmarks.quality.cold_start.new_items import new_items
+from benchmarks.quality.cold_start.new_users import new_users
 from benchmarks.quality.pages import add_options, write
 from bundle.format.reader import Bundle
 from bundle.store.store import BundleStore

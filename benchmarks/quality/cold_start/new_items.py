@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.quality.holdouts import columns, without_items, without_users
+from benchmarks.quality.cold_start.holdouts import columns, without_items, without_users
 from bundle.csr import Csr
 from bundle.format.reader import Bundle
 from training.data.dataset import Dataset

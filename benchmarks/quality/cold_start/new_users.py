@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.quality.holdouts import without_users
-from benchmarks.quality.new_items import Fit
+from benchmarks.quality.cold_start.holdouts import without_users
+from benchmarks.quality.cold_start.new_items import Fit
 from bundle.csr import Csr
 from training.baselines.simple import item_cf, popularity
 from training.data.dataset import Dataset

@@ -1,0 +1,1 @@
+"""Cold start: quality for items and users that the model was not fitted on."""
